@@ -1,0 +1,57 @@
+//! The model: one valid, resolved configuration, whatever it was written in.
+//!
+//! A value that exists is valid: every constructor that can refuse does so, and nothing after
+//! compilation has to check again. The model knows no YAML, no labels and no protobuf.
+
+mod listener;
+mod names;
+mod route;
+mod service;
+
+pub use listener::{Limits, Listener, PathPolicy, Protocol, TrustedHops};
+pub use names::{EndpointId, Invalid, ListenerName, RouteName, ServiceName, Source, VersionName, Weight};
+pub use route::{
+    BackendRef, Filter, HeaderEdits, HostPattern, Match, PathMatch, PathModifier, Redirect, Retry,
+    RetryOn, Rewrite, Route, Rule, Sticky, StickyKey, Timeouts, ValueMatch,
+};
+pub use service::{
+    Admission, Balancer, ConnectionPool, Endpoint, HealthCheck, HealthProbe, Service, Version,
+};
+
+use std::sync::Arc;
+
+/// Everything the data plane serves, as one immutable value.
+///
+/// Equality is by content, so that a control plane can drop an update that changes nothing.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Model {
+    /// Sorted by name; names are unique.
+    pub listeners: Vec<Arc<Listener>>,
+    /// Sorted by name; names are unique.
+    pub services: Vec<Arc<Service>>,
+    /// Sorted by name; names are unique.
+    pub routes: Vec<Arc<Route>>,
+}
+
+impl Model {
+    /// The service of that name.
+    #[must_use]
+    pub fn service(&self, name: &str) -> Option<&Arc<Service>> {
+        let at = self.services.binary_search_by(|s| s.name.as_str().cmp(name));
+        at.ok().map(|i| &self.services[i])
+    }
+
+    /// The listener of that name.
+    #[must_use]
+    pub fn listener(&self, name: &str) -> Option<&Arc<Listener>> {
+        let at = self.listeners.binary_search_by(|l| l.name.as_str().cmp(name));
+        at.ok().map(|i| &self.listeners[i])
+    }
+
+    /// Puts listeners, services and routes in name order, which the look-ups rely on.
+    pub fn sort(&mut self) {
+        self.listeners.sort_by(|a, b| a.name.cmp(&b.name));
+        self.services.sort_by(|a, b| a.name.cmp(&b.name));
+        self.routes.sort_by(|a, b| a.name.cmp(&b.name));
+    }
+}
