@@ -1,0 +1,184 @@
+//! `weir origin`: a small test origin.
+
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::path::Path;
+use std::time::Duration;
+
+use clap::Args;
+use tokio_util::sync::CancellationToken;
+
+use crate::exit::{Exit, Failure, Outcome};
+use crate::origin::{Defaults, Identity, Origin, Worker};
+use crate::signals::Ending;
+use crate::units;
+
+const HELP: &str = "\
+What it answers (by path, or by query on any path):
+  /                     name and version as text; JSON with `accept: application/json` or ?json
+  /delay/250ms          after a while                  (also ?delay=250ms)
+  /status/503           with that status               (also ?status=503)
+  ?fail=10%             every tenth request with 500
+  /bytes/1048576        that many bytes, with a Content-Length
+  /stream/20            chunks, ?interval=100ms apart, without a Content-Length
+  /echo                 the request's body, as it comes
+  /ws                   a WebSocket that echoes
+  /headers              the request's headers
+  /trailers             two chunks and trailers, if the request says `TE: trailers`
+  /healthz              200, or what `POST /healthz?status=503` has set
+  /hang, /close, /early no answer; a closed connection; an answer before the body is read
+
+Examples:
+  weir origin --listen 127.0.0.1:9001 --name shop-1 --version stable
+  weir origin --listen 127.0.0.1:9001 --count 3        # three ports: 9001, 9002, 9003
+  weir origin --version canary --fail 10% --delay 50ms";
+
+/// A small test origin for demos, examples and tests
+#[derive(Debug, Args)]
+#[command(after_help = HELP)]
+pub(crate) struct OriginArgs {
+    /// Where to listen; port 0 takes a free one. Default 127.0.0.1:0, in a container 0.0.0.0:8080
+    #[arg(
+        long,
+        value_name = "ADDR",
+        env = "WEIR_ORIGIN_LISTEN",
+        value_delimiter = ','
+    )]
+    listen: Vec<SocketAddr>,
+    /// The name it answers with, also in `x-origin-name`
+    #[arg(long, default_value = "origin", env = "WEIR_ORIGIN_NAME")]
+    name: String,
+    /// The version it answers with, also in `x-origin-version`
+    #[arg(long, default_value = "stable", env = "WEIR_ORIGIN_VERSION")]
+    version: String,
+    /// Ports per address, counted up from its port; each has its own name: NAME-1, NAME-2, …
+    #[arg(long, default_value = "1", value_name = "K")]
+    count: NonZeroUsize,
+    /// Threads that serve each port
+    #[arg(long, default_value = "1", value_name = "N")]
+    threads: NonZeroUsize,
+    /// Wait this long before each answer
+    #[arg(long, default_value = "0", value_parser = units::duration)]
+    delay: Duration,
+    /// Answer this share of requests with 500
+    #[arg(long, default_value = "0%", value_name = "SHARE", value_parser = units::tenths_of_percent)]
+    fail: u32,
+    /// After SIGTERM, how long requests in flight may take
+    #[arg(long, default_value = "10s", value_name = "TIME", value_parser = units::duration)]
+    drain: Duration,
+}
+
+/// Serves until a signal, then finishes what is in flight.
+pub(crate) fn run(args: OriginArgs) -> Outcome {
+    let mut origins = bind(&args)?;
+    for origin in &origins {
+        eprintln!("listening on {}", origin.address());
+    }
+    let stop = CancellationToken::new();
+    let mut shards: Vec<Vec<Worker>> = Vec::new();
+    for _ in 0..args.threads.get() {
+        shards.push(origins.iter_mut().filter_map(Origin::worker).collect());
+    }
+    let mine = shards.pop().unwrap_or_default();
+    let others: Vec<_> = shards
+        .into_iter()
+        .map(|workers| {
+            let stop = stop.clone();
+            std::thread::spawn(move || serve(workers, &stop, args.drain, false))
+        })
+        .collect();
+    serve(mine, &stop, args.drain, true)?;
+    for thread in others {
+        thread
+            .join()
+            .map_err(|_| Failure::runtime("a serving thread panicked"))??;
+    }
+    Ok(Exit::Ok)
+}
+
+/// Runs workers on a runtime of this thread; one thread also waits for the signal that stops all.
+fn serve(
+    workers: Vec<Worker>,
+    stop: &CancellationToken,
+    drain: Duration,
+    signals: bool,
+) -> Result<(), Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(async {
+        if signals {
+            let mut ending = Ending::listen()?;
+            let stop = stop.clone();
+            tokio::spawn(async move {
+                ending.next().await;
+                stop.cancel();
+                ending.next().await;
+                std::process::exit(i32::from(Exit::Failure as u8));
+            });
+        }
+        let serving: Vec<_> = workers
+            .into_iter()
+            .map(|w| tokio::spawn(w.serve(stop.clone(), drain)))
+            .collect();
+        for task in serving {
+            task.await
+                .map_err(|_| Failure::runtime("an accept loop panicked"))??;
+        }
+        Ok(())
+    })
+}
+
+fn bind(args: &OriginArgs) -> Result<Vec<Origin>, Failure> {
+    let addresses = match args.listen.is_empty() {
+        true => vec![default_listen()],
+        false => args.listen.clone(),
+    };
+    let defaults = Defaults {
+        delay: args.delay,
+        fail_tenths: args.fail,
+    };
+    let ports = addresses
+        .iter()
+        .flat_map(|first| (0..args.count.get()).map(move |k| (*first, k)));
+    let many = addresses.len() * args.count.get() > 1;
+    let mut origins = Vec::new();
+    for (first, k) in ports {
+        let name = match many {
+            true => format!("{}-{}", args.name, origins.len() + 1),
+            false => args.name.clone(),
+        };
+        let identity =
+            Identity::new(&name, &args.version).map_err(|why| Failure::new(Exit::Usage, why))?;
+        let address = nth_port(first, k)?;
+        let origin = Origin::bind(address, args.threads, identity, defaults).map_err(|e| {
+            Failure::runtime(format!("cannot listen on {address}: {e}"))
+                .help("choose another --listen; port 0 takes a free one")
+        })?;
+        origins.push(origin);
+    }
+    Ok(origins)
+}
+
+/// The k-th port from the first; port 0 stays 0, and each bind takes another free port.
+fn nth_port(first: SocketAddr, k: usize) -> Result<SocketAddr, Failure> {
+    let mut address = first;
+    if first.port() != 0 {
+        let port = u16::try_from(usize::from(first.port()) + k);
+        address
+            .set_port(port.map_err(|_| Failure::new(Exit::Usage, "--count runs past port 65535"))?);
+    }
+    Ok(address)
+}
+
+/// In a container everything outside must reach it; on a person's machine nothing should.
+fn default_listen() -> SocketAddr {
+    let in_container = std::process::id() == 1
+        || ["/.dockerenv", "/run/.containerenv"]
+            .iter()
+            .any(|mark| Path::new(mark).exists());
+    match in_container {
+        true => SocketAddr::from(([0, 0, 0, 0], 8080)),
+        false => SocketAddr::from(([127, 0, 0, 1], 0)),
+    }
+}
