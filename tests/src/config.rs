@@ -1,0 +1,166 @@
+//! Configuration files for the tests, written as a person would write them.
+
+use std::fmt::Write as _;
+use std::net::SocketAddr;
+
+use crate::origin::Origin;
+
+/// The addresses a started `weir` was given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ports {
+    pub listen: SocketAddr,
+    pub admin: SocketAddr,
+}
+
+/// One configuration, rendered once its ports are known.
+#[derive(Debug, Clone)]
+pub struct Setup {
+    workers: usize,
+    access_log: &'static str,
+    top: String,
+    listener: String,
+    services: String,
+    routes: String,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Setup {
+    /// One worker, one listener named `web`, no access log; no service and no route yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self {
+            workers: 1,
+            access_log: "off",
+            top: String::new(),
+            listener: String::new(),
+            services: String::new(),
+            routes: String::new(),
+        }
+    }
+
+    /// Everything to one origin: service `app`, route `app`.
+    #[must_use]
+    pub fn to(origin: &Origin) -> Self {
+        Self::new()
+            .service("app", &[("stable", origin.addr())])
+            .route("app", "backendRefs: [{ name: app }]")
+    }
+
+    /// The number of workers.
+    #[must_use]
+    pub fn workers(mut self, count: usize) -> Self {
+        self.workers = count;
+        self
+    }
+
+    /// The access log's format.
+    #[must_use]
+    pub fn access_log(mut self, format: &'static str) -> Self {
+        self.access_log = format;
+        self
+    }
+
+    /// One more line at the top level.
+    #[must_use]
+    pub fn top(mut self, line: &str) -> Self {
+        self.top.push_str(line);
+        self.top.push('\n');
+        self
+    }
+
+    /// More keys of the listener, in YAML's flow style: `limits: { headTimeout: 1s }`.
+    #[must_use]
+    pub fn listener(mut self, keys: &str) -> Self {
+        write!(self.listener, ", {keys}").expect("write to a string");
+        self
+    }
+
+    /// A service with these versions and addresses.
+    #[must_use]
+    pub fn service(self, name: &str, endpoints: &[(&str, SocketAddr)]) -> Self {
+        self.service_with(name, endpoints, "")
+    }
+
+    /// As [`Setup::service`], with more keys in YAML's flow style.
+    #[must_use]
+    pub fn service_with(
+        mut self,
+        name: &str,
+        endpoints: &[(&str, SocketAddr)],
+        keys: &str,
+    ) -> Self {
+        let list: Vec<String> = endpoints
+            .iter()
+            .map(|(version, addr)| format!("{{ address: \"{addr}\", version: {version} }}"))
+            .collect();
+        let keys = if keys.is_empty() {
+            String::new()
+        } else {
+            format!(", {keys}")
+        };
+        writeln!(
+            self.services,
+            "  - {{ name: {name}, endpoints: [{}]{keys} }}",
+            list.join(", ")
+        )
+        .expect("write to a string");
+        self
+    }
+
+    /// A route for every host with one rule, given as its keys in YAML's flow style.
+    #[must_use]
+    pub fn route(self, name: &str, rule: &str) -> Self {
+        self.rules(name, "", &[rule])
+    }
+
+    /// A route with more keys (`hostnames: [a.example]`) and these rules.
+    #[must_use]
+    pub fn rules(mut self, name: &str, keys: &str, rules: &[&str]) -> Self {
+        let keys = if keys.is_empty() {
+            String::new()
+        } else {
+            format!(", {keys}")
+        };
+        let rules: Vec<String> = rules.iter().map(|rule| format!("{{ {rule} }}")).collect();
+        writeln!(
+            self.routes,
+            "  - {{ name: {name}{keys}, rules: [{}] }}",
+            rules.join(", ")
+        )
+        .expect("write to a string");
+        self
+    }
+
+    /// The YAML.
+    #[must_use]
+    pub fn render(&self, ports: Ports) -> String {
+        let Self {
+            workers,
+            access_log,
+            top,
+            listener,
+            services,
+            routes,
+        } = self;
+        let Ports { listen, admin } = ports;
+        let mut yaml = format!(
+            "admin: {{ bind: \"{admin}\" }}\nworkers: {workers}\naccessLog: {access_log}\n{top}"
+        );
+        writeln!(
+            yaml,
+            "listeners:\n  - {{ name: web, bind: \"{listen}\", protocol: http{listener} }}"
+        )
+        .expect("write to a string");
+        for (key, list) in [("services", services), ("routes", routes)] {
+            if !list.is_empty() {
+                write!(yaml, "{key}:\n{list}").expect("write to a string");
+            }
+        }
+        yaml
+    }
+}

@@ -1,0 +1,1 @@
+//! A real container engine, through its command line.

@@ -1,0 +1,442 @@
+//! A running `weir`, watched and ended with the value that holds it.
+
+use std::io::{BufRead, BufReader, Read};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+
+use crate::client::{Client, Response};
+use crate::config::{Ports, Setup};
+use crate::wait::{PATIENCE, eventually};
+use crate::{binary, ports};
+
+/// What a process has printed so far.
+pub type Log = Arc<Mutex<String>>;
+
+/// A `weir` process of one configuration file.
+pub struct Weir {
+    child: Child,
+    dir: TempDir,
+    ports: Ports,
+    out: Log,
+    err: Log,
+    /// `None` for a `weir` whose file the harness did not write.
+    config: Option<PathBuf>,
+}
+
+impl Weir {
+    /// `weir run -c FILE`, ready to serve.
+    ///
+    /// # Panics
+    /// When it does not get ready; with all that it said.
+    #[must_use]
+    pub fn start(setup: &Setup) -> Self {
+        Self::start_text(|ports| setup.render(ports))
+    }
+
+    /// As [`Weir::start`], with the YAML as text.
+    #[must_use]
+    pub fn start_text(yaml: impl Fn(Ports) -> String) -> Self {
+        Self::start_with(yaml, |_| {})
+    }
+
+    /// As [`Weir::start_text`], with a last change to the command.
+    ///
+    /// # Panics
+    /// When it does not get ready; with all that it said.
+    #[must_use]
+    pub fn start_with(yaml: impl Fn(Ports) -> String, command: impl Fn(&mut Command)) -> Self {
+        for _ in 0..5 {
+            let mut weir = Self::spawn(&yaml, &command);
+            match weir.wait_ready() {
+                Ok(()) => return weir,
+                // Somebody else was faster: another pair of ports.
+                Err(why) if why.contains("exited") && weir.logs().contains("in use") => {}
+                Err(why) => panic!("weir {why}\n{}", weir.logs()),
+            }
+        }
+        panic!("five pairs of ports in a row were taken");
+    }
+
+    /// Starts without waiting for anything.
+    ///
+    /// # Panics
+    /// When the process cannot be started.
+    #[must_use]
+    pub fn spawn(yaml: impl Fn(Ports) -> String, command: impl Fn(&mut Command)) -> Self {
+        let ports = Ports {
+            listen: ports::free(),
+            admin: ports::free(),
+        };
+        let dir = tempfile::tempdir().expect("a directory for the configuration");
+        let config = dir.path().join("weir.yaml");
+        std::fs::write(&config, yaml(ports)).expect("write the configuration");
+        let mut run = Command::new(binary::weir());
+        run.arg("run").arg("-c").arg(&config);
+        Self::launch(run, dir, ports, Some(config), command)
+    }
+
+    /// Another command of the binary that serves (`forward`, `demo`), on ports of the harness's choice.
+    #[must_use]
+    pub fn command(args: impl Fn(Ports) -> Vec<String>) -> Self {
+        let ports = Ports {
+            listen: ports::free(),
+            admin: ports::free(),
+        };
+        let dir = tempfile::tempdir().expect("a directory for the state");
+        let mut run = Command::new(binary::weir());
+        run.args(args(ports));
+        Self::launch(run, dir, ports, None, |_| {})
+    }
+
+    fn launch(
+        mut run: Command,
+        dir: TempDir,
+        ports: Ports,
+        config: Option<PathBuf>,
+        last: impl Fn(&mut Command),
+    ) -> Self {
+        run.env("WEIR_STATE_DIR", dir.path().join("state"))
+            .env_remove("WEIR_TOKEN")
+            .env("NO_COLOR", "1");
+        run.stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        last(&mut run);
+        let mut child = run.spawn().unwrap_or_else(|e| panic!("start {run:?}: {e}"));
+        let out = drain(child.stdout.take().expect("stdout is a pipe"));
+        let err = drain(child.stderr.take().expect("stderr is a pipe"));
+        Self {
+            child,
+            dir,
+            ports,
+            out,
+            err,
+            config,
+        }
+    }
+
+    /// Waits for `GET /ready` to be 200.
+    ///
+    /// # Errors
+    /// When the process exits before, or the time is up; the text continues "weir ...".
+    pub fn wait_ready(&mut self) -> Result<(), String> {
+        let start = Instant::now();
+        loop {
+            if let Some(status) = self.child.try_wait().expect("ask for the exit status") {
+                // The rest of its words may still be in the pipe.
+                let _ = eventually_quiet(&self.err);
+                return Err(format!("exited with {status} before it was ready"));
+            }
+            if self
+                .try_admin("/ready")
+                .is_ok_and(|ready| ready.status() == 200)
+            {
+                return Ok(());
+            }
+            if start.elapsed() > PATIENCE {
+                return Err(format!("is not ready after {PATIENCE:?}"));
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// Where it takes requests.
+    #[must_use]
+    pub fn addr(&self) -> SocketAddr {
+        self.ports.listen
+    }
+
+    /// Where it listens, data and admin.
+    #[must_use]
+    pub fn ports(&self) -> Ports {
+        self.ports
+    }
+
+    /// A connection to its listener.
+    #[must_use]
+    pub fn client(&self) -> Client {
+        Client::connect(self.addr())
+    }
+
+    /// One GET on a connection of its own.
+    #[must_use]
+    pub fn get(&self, host: &str, target: &str) -> Response {
+        self.client().get(host, target)
+    }
+
+    /// A GET at the admin address.
+    ///
+    /// # Errors
+    /// As the connection gives them.
+    pub fn try_admin(&self, target: &str) -> std::io::Result<Response> {
+        let mut client = Client::try_connect(self.ports.admin)?;
+        let host = self.ports.admin;
+        client.wire.send(format!(
+            "GET {target} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"
+        ))?;
+        client
+            .try_response("GET")?
+            .ok_or_else(|| std::io::Error::other("closed without an answer"))
+    }
+
+    /// A GET at the admin address.
+    ///
+    /// # Panics
+    /// When there is no answer.
+    #[must_use]
+    pub fn admin(&self, target: &str) -> Response {
+        self.try_admin(target)
+            .unwrap_or_else(|e| panic!("GET {target} at the admin address: {e}"))
+    }
+
+    /// The JSON at an admin path.
+    ///
+    /// # Panics
+    /// When the answer is not 200 with JSON.
+    #[must_use]
+    pub fn json(&self, target: &str) -> serde_json::Value {
+        let response = self.admin(target);
+        assert_eq!(response.status(), 200, "GET {target}: {}", response.text());
+        serde_json::from_slice(&response.body.data)
+            .unwrap_or_else(|e| panic!("GET {target}: {e}: {}", response.text()))
+    }
+
+    /// The sum of a metric family's samples whose labels contain all of these texts.
+    #[must_use]
+    pub fn metric(&self, family: &str, labels: &[&str]) -> f64 {
+        let text = self.admin("/metrics").text();
+        let samples = text.lines().filter(|line| {
+            line.strip_prefix(family)
+                .is_some_and(|rest| rest.starts_with(['{', ' ']))
+                && labels.iter().all(|label| line.contains(label))
+        });
+        samples
+            .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
+            .sum()
+    }
+
+    /// Runs a client command against it: `weir.cli(&["status"])`.
+    ///
+    /// # Panics
+    /// When the process cannot be started.
+    #[must_use]
+    pub fn cli(&self, args: &[&str]) -> Output {
+        self.cli_command(args)
+            .output()
+            .expect("run the client command")
+    }
+
+    /// The client command of [`Weir::cli`], not yet run.
+    #[must_use]
+    pub fn cli_command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(binary::weir());
+        command
+            .arg("--admin")
+            .arg(format!("http://{}", self.ports.admin))
+            .args(args);
+        command
+            .env("WEIR_STATE_DIR", self.state_dir())
+            .env_remove("WEIR_TOKEN")
+            .env("NO_COLOR", "1");
+        command
+    }
+
+    /// The state directory it was given.
+    #[must_use]
+    pub fn state_dir(&self) -> PathBuf {
+        self.dir.path().join("state")
+    }
+
+    /// The configuration file.
+    ///
+    /// # Panics
+    /// When it runs without one.
+    #[must_use]
+    pub fn config(&self) -> &Path {
+        self.config.as_deref().expect("a weir with a file")
+    }
+
+    /// Replaces the configuration file, atomically, as careful tools do.
+    ///
+    /// # Panics
+    /// When the file cannot be written.
+    pub fn rewrite_text(&self, yaml: &str) {
+        let new = self.dir.path().join(".weir.yaml.new");
+        std::fs::write(&new, yaml).expect("write the new configuration");
+        std::fs::rename(&new, self.config()).expect("put the new configuration in place");
+    }
+
+    /// Replaces the configuration file.
+    pub fn rewrite(&self, setup: &Setup) {
+        self.rewrite_text(&setup.render(self.ports));
+    }
+
+    /// All that it said: access log, then messages.
+    #[must_use]
+    pub fn logs(&self) -> String {
+        format!(
+            "--- stdout\n{}\n--- stderr\n{}",
+            self.stdout(),
+            self.stderr()
+        )
+    }
+
+    /// What it wrote to stdout: the access log.
+    #[must_use]
+    pub fn stdout(&self) -> String {
+        self.out
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// What it wrote to stderr: messages.
+    #[must_use]
+    pub fn stderr(&self) -> String {
+        self.err
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// The process id.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Resident memory in KiB.
+    ///
+    /// # Panics
+    /// When the process is gone.
+    #[must_use]
+    pub fn rss_kib(&self) -> usize {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid()))
+            .expect("the process lives");
+        let line = status
+            .lines()
+            .find(|line| line.starts_with("VmRSS:"))
+            .expect("VmRSS in /proc");
+        line.split_whitespace()
+            .nth(1)
+            .and_then(|kib| kib.parse().ok())
+            .expect("a number of KiB")
+    }
+
+    /// Sends a signal.
+    ///
+    /// # Panics
+    /// When the process is gone.
+    pub fn signal(&self, signal: Signal) {
+        let pid = i32::try_from(self.pid())
+            .ok()
+            .and_then(Pid::from_raw)
+            .expect("a process id");
+        kill_process(pid, signal).expect("send the signal");
+    }
+
+    /// Waits for the process to exit by itself.
+    ///
+    /// # Panics
+    /// When it goes on running.
+    pub fn wait_exit(&mut self) -> ExitStatus {
+        let status = eventually("the end of weir", || {
+            self.child.try_wait().expect("ask for the exit status")
+        });
+        let _ = eventually_quiet(&self.err);
+        status
+    }
+
+    /// Whether it runs.
+    ///
+    /// # Panics
+    /// When the system does not say.
+    pub fn running(&mut self) -> bool {
+        self.child
+            .try_wait()
+            .expect("ask for the exit status")
+            .is_none()
+    }
+
+    /// Ends it at once, keeping its directory, and starts it again on the same ports and state.
+    ///
+    /// # Panics
+    /// When it does not get ready.
+    pub fn restart(&mut self) {
+        self.signal(Signal::KILL);
+        self.child.wait().expect("the end of weir");
+        let mut run = Command::new(binary::weir());
+        run.arg("run").arg("-c").arg(self.config());
+        run.env("WEIR_STATE_DIR", self.state_dir())
+            .env_remove("WEIR_TOKEN")
+            .env("NO_COLOR", "1");
+        run.stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        self.child = run.spawn().expect("start weir again");
+        self.out = drain(self.child.stdout.take().expect("stdout is a pipe"));
+        self.err = drain(self.child.stderr.take().expect("stderr is a pipe"));
+        self.wait_ready()
+            .unwrap_or_else(|why| panic!("weir, started again, {why}\n{}", self.logs()));
+    }
+}
+
+impl Drop for Weir {
+    fn drop(&mut self) {
+        // Either fails when it is gone already, which is as good.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if std::thread::panicking() {
+            let logs = self.logs();
+            let tail = logs.len().saturating_sub(20_000);
+            let tail = (tail..logs.len())
+                .find(|&at| logs.is_char_boundary(at))
+                .unwrap_or(tail);
+            crate::say(&format!(
+                "what weir said, at most the last 20 kB:\n{}",
+                &logs[tail..]
+            ));
+        }
+    }
+}
+
+/// Collects what a pipe gives, line by line, until it ends.
+fn drain(pipe: impl Read + Send + 'static) -> Log {
+    let log = Log::default();
+    let into = Arc::clone(&log);
+    std::thread::spawn(move || {
+        let mut reader = BufReader::new(pipe);
+        let mut line = Vec::new();
+        while reader
+            .read_until(b'\n', &mut line)
+            .is_ok_and(|count| count > 0)
+        {
+            into.lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .push_str(&String::from_utf8_lossy(&line));
+            line.clear();
+        }
+    });
+    log
+}
+
+/// Waits for a log to stop growing, at most a second.
+fn eventually_quiet(log: &Log) -> usize {
+    let length = || log.lock().unwrap_or_else(PoisonError::into_inner).len();
+    let mut last = length();
+    for _ in 0..20 {
+        std::thread::sleep(Duration::from_millis(50));
+        let now = length();
+        if now == last && now > 0 {
+            break;
+        }
+        last = now;
+    }
+    last
+}
