@@ -28,6 +28,10 @@ impl Balance for LeastRequest {
         rng: &mut impl Rng,
     ) -> Option<usize> {
         let round = Round::first(candidates);
+        if candidates.len() == 1 {
+            // No choice, and so nothing to draw: most services run one replica of a version.
+            return candidates.available(0).then_some(0);
+        }
         if let Some((a, b)) = guess_pair(&round, rng) {
             return Some(lighter(&round, a, b));
         }
