@@ -9,7 +9,9 @@ mod route;
 mod service;
 
 pub use listener::{Limits, Listener, PathPolicy, Protocol, TrustedHops};
-pub use names::{EndpointId, Invalid, ListenerName, RouteName, ServiceName, Source, VersionName, Weight};
+pub use names::{
+    EndpointId, Invalid, ListenerName, RouteName, ServiceName, Source, VersionName, Weight,
+};
 pub use route::{
     BackendRef, Filter, HeaderEdits, HostPattern, Match, PathMatch, PathModifier, Redirect, Retry,
     RetryOn, Rewrite, Route, Rule, Sticky, StickyKey, Timeouts, ValueMatch,
@@ -37,14 +39,18 @@ impl Model {
     /// The service of that name.
     #[must_use]
     pub fn service(&self, name: &str) -> Option<&Arc<Service>> {
-        let at = self.services.binary_search_by(|s| s.name.as_str().cmp(name));
+        let at = self
+            .services
+            .binary_search_by(|s| s.name.as_str().cmp(name));
         at.ok().map(|i| &self.services[i])
     }
 
     /// The listener of that name.
     #[must_use]
     pub fn listener(&self, name: &str) -> Option<&Arc<Listener>> {
-        let at = self.listeners.binary_search_by(|l| l.name.as_str().cmp(name));
+        let at = self
+            .listeners
+            .binary_search_by(|l| l.name.as_str().cmp(name));
         at.ok().map(|i| &self.listeners[i])
     }
 

@@ -93,7 +93,10 @@ impl VersionName {
 
 fn check_name(what: &str, text: &str) -> Result<(), Invalid> {
     if text.is_empty() || text.len() > 253 {
-        return Err(Invalid(format!("a {what} has 1 to 253 characters, this one has {}", text.len())));
+        return Err(Invalid(format!(
+            "a {what} has 1 to 253 characters, this one has {}",
+            text.len()
+        )));
     }
     let fits = |c: char| c.is_ascii_alphanumeric() || "-_./:@".contains(c);
     match text.chars().find(|&c| !fits(c)) {
@@ -148,7 +151,9 @@ impl FromStr for Weight {
     /// Reads `25`, `0.5` or `25%`.
     fn from_str(text: &str) -> Result<Self, Invalid> {
         let bad = || {
-            Invalid(format!("{text:?} is not a weight; write a number from 0 to 1000000 with at most one decimal"))
+            Invalid(format!(
+                "{text:?} is not a weight; write a number from 0 to 1000000 with at most one decimal"
+            ))
         };
         let digits = text.strip_suffix('%').unwrap_or(text);
         let (whole, tenth) = digits.split_once('.').unwrap_or((digits, "0"));
@@ -158,7 +163,10 @@ impl FromStr for Weight {
         }
         let whole: u32 = whole.parse().map_err(|_| bad())?;
         let tenth: u32 = tenth.parse().map_err(|_| bad())?;
-        let tenths = whole.checked_mul(10).and_then(|w| w.checked_add(tenth)).ok_or_else(bad)?;
+        let tenths = whole
+            .checked_mul(10)
+            .and_then(|w| w.checked_add(tenth))
+            .ok_or_else(bad)?;
         Self::from_tenths(tenths).map_err(|_| bad())
     }
 }
@@ -176,9 +184,17 @@ impl fmt::Display for Weight {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Source {
     /// A place in a file; line and column count from 1.
-    File { path: Arc<str>, line: u32, column: u32 },
+    File {
+        path: Arc<str>,
+        line: u32,
+        column: u32,
+    },
     /// A label of a container (or of a Swarm service), with the container's name and id.
-    Label { container: Arc<str>, id: Arc<str>, label: Arc<str> },
+    Label {
+        container: Arc<str>,
+        id: Arc<str>,
+        label: Arc<str>,
+    },
     /// The command line, the admin API, a default: the text says which.
     Other(Arc<str>),
 }
@@ -193,8 +209,12 @@ impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::File { path, line, column } => write!(f, "{path}:{line}:{column}"),
-            Self::Label { container, label, .. } if label.is_empty() => write!(f, "container {container}"),
-            Self::Label { container, label, .. } => write!(f, "container {container} label {label}"),
+            Self::Label {
+                container, label, ..
+            } if label.is_empty() => write!(f, "container {container}"),
+            Self::Label {
+                container, label, ..
+            } => write!(f, "container {container} label {label}"),
             Self::Other(text) => f.write_str(text),
         }
     }
@@ -206,13 +226,32 @@ mod tests {
 
     #[test]
     fn a_weight_reads_tenths_and_writes_them_back() {
-        for (text, tenths) in [("0", 0), ("25", 250), ("0.5", 5), ("12.5%", 125), ("1000000", 10_000_000)] {
+        for (text, tenths) in [
+            ("0", 0),
+            ("25", 250),
+            ("0.5", 5),
+            ("12.5%", 125),
+            ("1000000", 10_000_000),
+        ] {
             let weight: Weight = text.parse().unwrap();
             assert_eq!(weight.tenths(), tenths, "{text}");
             assert_eq!(weight.to_string(), text.trim_end_matches('%'));
         }
-        for text in ["", "-1", "+1", "1.55", "1000001", ".5", "5.", "1e3", "99999999999"] {
-            assert!(text.parse::<Weight>().is_err(), "{text} was read as a weight");
+        for text in [
+            "",
+            "-1",
+            "+1",
+            "1.55",
+            "1000001",
+            ".5",
+            "5.",
+            "1e3",
+            "99999999999",
+        ] {
+            assert!(
+                text.parse::<Weight>().is_err(),
+                "{text} was read as a weight"
+            );
         }
     }
 

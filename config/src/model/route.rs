@@ -70,7 +70,9 @@ impl HostPattern {
             return bad("a star stands only for whole labels at the front, as in *.example.com");
         }
         for label in bare.split('.') {
-            let fits = label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
+            let fits = label
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
             if label.is_empty() || label.len() > 63 || !fits {
                 return bad("its labels hold 1 to 63 letters, digits and hyphens");
             }
@@ -181,7 +183,11 @@ pub enum Filter {
     Redirect(Redirect),
     Rewrite(Rewrite),
     /// Answers without asking an endpoint.
-    DirectResponse { status: u16, body: Arc<str>, content_type: Arc<str> },
+    DirectResponse {
+        status: u16,
+        body: Arc<str>,
+        content_type: Arc<str>,
+    },
 }
 
 /// Edits to a head: `remove`, then `set`, then `add`. Names are lower case; names and values are
@@ -229,7 +235,10 @@ pub struct Sticky {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum StickyKey {
     /// A cookie that Weir sets itself where it is missing; its value is the bucket's key.
-    Cookie { name: Arc<str>, max_age: Option<Duration> },
+    Cookie {
+        name: Arc<str>,
+        max_age: Option<Duration>,
+    },
     /// A request header; a request without it is split as if not sticky.
     Header(Arc<str>),
     /// The client's address.
@@ -247,7 +256,10 @@ pub struct Timeouts {
 
 impl Default for Timeouts {
     fn default() -> Self {
-        Self { request: Some(Duration::from_secs(15)), backend_request: None }
+        Self {
+            request: Some(Duration::from_secs(15)),
+            backend_request: None,
+        }
     }
 }
 
@@ -267,7 +279,11 @@ impl Default for Retry {
     fn default() -> Self {
         Self {
             attempts: 2,
-            on: vec![RetryOn::ConnectFailure, RetryOn::RefusedStream, RetryOn::ResetBeforeRequest],
+            on: vec![
+                RetryOn::ConnectFailure,
+                RetryOn::RefusedStream,
+                RetryOn::ResetBeforeRequest,
+            ],
             backoff_base: Duration::from_millis(25),
             backoff_max: Duration::from_millis(250),
         }

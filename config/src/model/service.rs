@@ -123,5 +123,8 @@ pub enum HealthProbe {
     /// A connection that is accepted passes.
     Tcp,
     /// `GET path`; a status of 200 to 299 passes.
-    Http { path: Arc<str>, host: Option<Arc<str>> },
+    Http {
+        path: Arc<str>,
+        host: Option<Arc<str>>,
+    },
 }

@@ -1,0 +1,339 @@
+//! Rules: matches, destinations, stickiness, times and retries.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::report::Report;
+use super::route::Names;
+use super::{filter, header, path, values};
+use crate::diagnostic::{Diagnostic, Severity, suggest};
+use crate::model::{
+    BackendRef, Match, PathMatch, Retry, Rule, ServiceName, Sticky, StickyKey, Timeouts,
+    ValueMatch, VersionName, Weight,
+};
+use crate::raw::{self, At, PathKind, ValueKind};
+
+/// Most destinations of a rule.
+const MAX_BACKENDS: usize = 64;
+/// Most matches of a rule.
+const MAX_MATCHES: usize = 256;
+
+/// Compiles one rule; `None` if the route must be left out.
+pub(super) fn compile(raw: &raw::Rule, names: &Names<'_>, report: &mut Report) -> Option<Rule> {
+    let place = &raw.meta.place;
+    let written = raw.matches.as_deref().unwrap_or_default();
+    if written.len() > MAX_MATCHES {
+        report.error(
+            place,
+            format!(
+                "a rule has at most {MAX_MATCHES} matches, this one has {}",
+                written.len()
+            ),
+        );
+    }
+    let mut matches: Vec<Match> = written
+        .iter()
+        .filter_map(|raw| compile_match(raw, report))
+        .collect();
+    if written.is_empty() {
+        matches.push(Match {
+            path: every_path(),
+            headers: Vec::new(),
+            query: Vec::new(),
+            method: None,
+        });
+    }
+    let filters = filter::compile(raw.filters.as_deref().unwrap_or_default(), &matches, report);
+    let backends = backends(raw, names, report);
+    let answers = filters.iter().any(filter::answers);
+    if !answers && raw.backend_refs.as_ref().is_none_or(Vec::is_empty) {
+        let help = "give it backendRefs, or a RequestRedirect or DirectResponse filter";
+        report.error_help(place, "the rule has no destination", help);
+    }
+    if answers && !backends.is_empty() {
+        let help = "a redirect or direct response answers by itself; remove one of the two";
+        report.error_help(place, "the rule has backendRefs that are never asked", help);
+    }
+    if let Some(later) = &raw.session_persistence {
+        report.not_enforced(&later.place, "sessionPersistence");
+    }
+    Some(Rule {
+        matches,
+        filters,
+        backends,
+        sticky: raw.sticky.as_ref().and_then(|raw| sticky(raw, report)),
+        timeouts: raw
+            .timeouts
+            .as_ref()
+            .map_or_else(Timeouts::default, |raw| timeouts(raw, report)),
+        retry: raw
+            .retry
+            .as_ref()
+            .map_or_else(Retry::default, |raw| retry(raw, report)),
+    })
+}
+
+fn every_path() -> PathMatch {
+    PathMatch::Prefix(Arc::from("/"))
+}
+
+fn compile_match(raw: &raw::RouteMatch, report: &mut Report) -> Option<Match> {
+    let path = match &raw.path {
+        None => Some(every_path()),
+        Some(raw) => path_match(raw, report),
+    };
+    let mut headers = Vec::new();
+    for raw in raw.headers.iter().flatten() {
+        if let Some(pair) = value_match(raw, header::name, report) {
+            headers.push(pair);
+        }
+    }
+    let mut query = Vec::new();
+    for raw in raw.query_params.iter().flatten() {
+        if let Some(pair) = value_match(raw, query_name, report) {
+            query.push(pair);
+        }
+    }
+    let method = raw
+        .method
+        .as_ref()
+        .and_then(|at| values::method(at, report));
+    Some(Match {
+        path: path?,
+        headers,
+        query,
+        method,
+    })
+}
+
+fn path_match(raw: &raw::PathMatch, report: &mut Report) -> Option<PathMatch> {
+    let Some(value) = &raw.value else {
+        if let Some(kind) = raw
+            .kind
+            .as_ref()
+            .filter(|kind| kind.value != PathKind::PathPrefix)
+        {
+            report.error(&kind.place, "the value of the path is missing");
+            return None;
+        }
+        return Some(every_path());
+    };
+    match raw
+        .kind
+        .as_ref()
+        .map_or(PathKind::PathPrefix, |kind| kind.value)
+    {
+        PathKind::Exact => path::canonical(value, report).map(PathMatch::Exact),
+        PathKind::PathPrefix => path::prefix(value, report).map(PathMatch::Prefix),
+        PathKind::RegularExpression => values::anchored(value, report).map(PathMatch::Regex),
+    }
+}
+
+type NameOf = fn(&At<String>, &mut Report) -> Option<Arc<str>>;
+
+fn value_match(
+    raw: &raw::ValueMatch,
+    name_of: NameOf,
+    report: &mut Report,
+) -> Option<(Arc<str>, ValueMatch)> {
+    let place = &raw.meta.place;
+    let name = report
+        .required(&raw.name, place, "the name to match")
+        .and_then(|at| name_of(at, report));
+    let value = report.required(&raw.value, place, "the value to match")?;
+    let value = match raw
+        .kind
+        .as_ref()
+        .map_or(ValueKind::Exact, |kind| kind.value)
+    {
+        ValueKind::Exact => ValueMatch::Exact(Arc::from(value.value.as_str())),
+        ValueKind::RegularExpression => ValueMatch::Regex(values::anchored(value, report)?),
+    };
+    Some((name?, value))
+}
+
+fn query_name(at: &At<String>, report: &mut Report) -> Option<Arc<str>> {
+    if at.value.is_empty() || at.value.len() > 256 || at.value.chars().any(char::is_control) {
+        report.error(
+            &at.place,
+            format!("{:?} is not the name of a query parameter", at.value),
+        );
+        return None;
+    }
+    Some(Arc::from(at.value.as_str()))
+}
+
+fn backends(raw: &raw::Rule, names: &Names<'_>, report: &mut Report) -> Vec<BackendRef> {
+    let written = raw.backend_refs.as_deref().unwrap_or_default();
+    if written.len() > MAX_BACKENDS {
+        let message = format!(
+            "a rule has at most {MAX_BACKENDS} backendRefs, this one has {}",
+            written.len()
+        );
+        report.error(&raw.meta.place, message);
+    }
+    let backends: Vec<BackendRef> = written
+        .iter()
+        .filter_map(|raw| backend(raw, names, report))
+        .collect();
+    if !backends.is_empty()
+        && backends
+            .iter()
+            .all(|backend| backend.weight == Weight::ZERO)
+    {
+        let help = "every request of this rule gets 500; give one of them a weight";
+        report.warn(&raw.meta.place, "all weights of this rule are 0", help);
+    }
+    backends
+}
+
+fn backend(raw: &raw::BackendRef, names: &Names<'_>, report: &mut Report) -> Option<BackendRef> {
+    let at = report.required(
+        &raw.name,
+        &raw.meta.place,
+        "the service of the backend reference",
+    )?;
+    let service = report.valid(ServiceName::new(&at.value), &at.place)?;
+    let version = match &raw.version {
+        Some(at) => Some((report.valid(VersionName::new(&at.value), &at.place)?, at)),
+        None => None,
+    };
+    let known = names.services.get(&service);
+    match (known, &version) {
+        (Some(known), Some((version, at)))
+            if !known.versions.iter().any(|v| v.name == *version) =>
+        {
+            let versions: Vec<&str> = known.versions.iter().map(|v| v.name.as_str()).collect();
+            let message =
+                format!("the service {service} has no version {version} now; its share gets 503");
+            report.warn(&at.place, message, suggest(version.as_str(), &versions));
+        }
+        (None, _) => unknown_service(at, names, report),
+        _ => {}
+    }
+    Some(BackendRef {
+        service,
+        version: version.map(|(version, _)| version),
+        weight: raw.weight.as_ref().map_or(Weight::ONE, |at| at.value),
+    })
+}
+
+/// Gateway API: a reference without a valid backend keeps its share and answers it with 500.
+fn unknown_service(at: &At<String>, names: &Names<'_>, report: &mut Report) {
+    if names.services.known.contains(&at.value) {
+        let message = format!(
+            "the service {} is left out, so its share of requests gets 500",
+            at.value
+        );
+        report.warn(&at.place, message, "mend the service first");
+        return;
+    }
+    let known: Vec<&str> = names
+        .services
+        .valid
+        .iter()
+        .map(|service| service.name.as_str())
+        .collect();
+    let message = format!(
+        "there is no service named {:?}; its share of requests gets 500",
+        at.value
+    );
+    let help = match known.is_empty() {
+        true => "no service is known; write it under services, or start a container that is one"
+            .to_owned(),
+        false => suggest(&at.value, &known),
+    };
+    let diagnostic = match names.unknown_service {
+        Severity::Error => Diagnostic::error(&at.place, message),
+        Severity::Warning => Diagnostic::warning(&at.place, message),
+    };
+    report.push(diagnostic.help(help));
+}
+
+pub(crate) fn sticky(raw: &raw::Sticky, report: &mut Report) -> Option<Sticky> {
+    let place = &raw.meta.place;
+    let by_address = raw.client_ip.as_ref().filter(|at| at.value);
+    let given = usize::from(raw.cookie.is_some())
+        + usize::from(raw.header.is_some())
+        + usize::from(by_address.is_some());
+    if given != 1 {
+        report.error_help(
+            place,
+            "sticky has one of cookie, header and clientIp",
+            "as in sticky: { cookie: weir-bucket }",
+        );
+        return None;
+    }
+    if let (Some(max_age), None) = (&raw.max_age, &raw.cookie) {
+        report.error(&max_age.place, "maxAge is for a cookie only");
+    }
+    let key = if let Some(cookie) = &raw.cookie {
+        let name = header::cookie_name(cookie, report)?;
+        StickyKey::Cookie {
+            name,
+            max_age: raw.max_age.as_ref().map(|at| at.value),
+        }
+    } else if let Some(name) = &raw.header {
+        StickyKey::Header(header::name(name, report)?)
+    } else {
+        StickyKey::ClientIp
+    };
+    Some(Sticky { key })
+}
+
+/// `0s` is no bound (Gateway API, `HTTPRouteTimeouts`).
+fn bound(at: &At<Duration>) -> Option<Duration> {
+    (!at.value.is_zero()).then_some(at.value)
+}
+
+fn timeouts(raw: &raw::Timeouts, report: &mut Report) -> Timeouts {
+    let default = Timeouts::default();
+    let request = raw.request.as_ref().map_or(default.request, bound);
+    let backend_request = raw
+        .backend_request
+        .as_ref()
+        .map_or(default.backend_request, bound);
+    if let (Some(all), Some(one), Some(at)) = (request, backend_request, &raw.backend_request)
+        && one > all
+    {
+        let message = "backendRequest is longer than request, which bounds all tries together";
+        report.error_help(&at.place, message, "make backendRequest the shorter one");
+    }
+    Timeouts {
+        request,
+        backend_request,
+    }
+}
+
+pub(crate) fn retry(raw: &raw::Retry, report: &mut Report) -> Retry {
+    let mut retry = Retry::default();
+    if let Some(at) = &raw.attempts {
+        let attempts = report.bounded(at, |n| n <= 10, "at most 10 further tries are made");
+        retry.attempts = attempts.unwrap_or(retry.attempts);
+    }
+    if let Some(on) = &raw.on {
+        retry.on.clear();
+        for at in on {
+            if !retry.on.contains(&at.value.0) {
+                retry.on.push(at.value.0);
+            }
+        }
+    }
+    if let Some(backoff) = &raw.backoff {
+        retry.backoff_base = backoff
+            .base
+            .as_ref()
+            .map_or(retry.backoff_base, |at| at.value);
+        retry.backoff_max = match &backoff.max {
+            Some(at) => at.value,
+            None => retry.backoff_max.max(retry.backoff_base),
+        };
+        if retry.backoff_base > retry.backoff_max {
+            report.error(
+                &backoff.meta.place,
+                "backoff.base is longer than backoff.max",
+            );
+        }
+    }
+    retry
+}

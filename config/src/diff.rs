@@ -1,0 +1,233 @@
+//! What changes between two models, in the terms of who runs them: not lines of text, but routes,
+//! services, endpoints and weights.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::dump;
+use crate::model::Model;
+
+/// What happened to something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ChangeKind {
+    Added,
+    Removed,
+    Changed,
+}
+
+/// One change.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Change {
+    pub kind: ChangeKind,
+    /// `listener`, `service`, `endpoint`, `version weight` or `route`.
+    pub what: &'static str,
+    /// Of an endpoint or a version, with its service in front: `shop/canary`.
+    pub name: String,
+    /// For a change, each field that differs: `timeouts.request: 15s -> 5s`.
+    pub details: Vec<String>,
+}
+
+/// All changes: listeners, then services with their versions and endpoints, then routes, by name.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+pub struct Diff {
+    pub changes: Vec<Change>,
+}
+
+impl Diff {
+    /// Whether the two serve alike. Where something was written does not count.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.changes.is_empty()
+    }
+}
+
+impl fmt::Display for Diff {
+    /// One line for each change: `+ route shop`, `- endpoint shop/ab12:80`, `~ version weight shop/canary (weight: 5 -> 25)`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for change in &self.changes {
+            let sign = match change.kind {
+                ChangeKind::Added => '+',
+                ChangeKind::Removed => '-',
+                ChangeKind::Changed => '~',
+            };
+            write!(f, "{sign} {} {}", change.what, change.name)?;
+            match change.details.is_empty() {
+                true => writeln!(f)?,
+                false => writeln!(f, " ({})", change.details.join(", "))?,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Compares two models.
+#[must_use]
+pub fn diff(old: &Model, new: &Model) -> Diff {
+    let (old, new) = (dump(old), dump(new));
+    let mut changes = Vec::new();
+    compare(
+        "listener",
+        "",
+        &old["listeners"],
+        &new["listeners"],
+        &[],
+        &mut changes,
+    );
+    compare(
+        "service",
+        "",
+        &old["services"],
+        &new["services"],
+        &["versions", "endpoints"],
+        &mut changes,
+    );
+    for (name, before, after) in pairs(&old["services"], &new["services"], "name") {
+        let inside = format!("{name}/");
+        let part = |service: Option<&Value>, key: &str| {
+            service.map_or(Value::Null, |service| service[key].clone())
+        };
+        compare(
+            "version weight",
+            &inside,
+            &part(before, "versions"),
+            &part(after, "versions"),
+            &[],
+            &mut changes,
+        );
+        compare(
+            "endpoint",
+            &inside,
+            &part(before, "endpoints"),
+            &part(after, "endpoints"),
+            &[],
+            &mut changes,
+        );
+    }
+    compare(
+        "route",
+        "",
+        &old["routes"],
+        &new["routes"],
+        &[],
+        &mut changes,
+    );
+    Diff { changes }
+}
+
+/// Items of two lists by their key, in its order.
+fn pairs<'a>(
+    old: &'a Value,
+    new: &'a Value,
+    key: &str,
+) -> Vec<(String, Option<&'a Value>, Option<&'a Value>)> {
+    let mut all: BTreeMap<String, (Option<&Value>, Option<&Value>)> = BTreeMap::new();
+    let name = |item: &Value| item[key].as_str().unwrap_or_default().to_owned();
+    for item in old.as_array().into_iter().flatten() {
+        all.entry(name(item)).or_default().0 = Some(item);
+    }
+    for item in new.as_array().into_iter().flatten() {
+        all.entry(name(item)).or_default().1 = Some(item);
+    }
+    all.into_iter()
+        .map(|(name, (old, new))| (name, old, new))
+        .collect()
+}
+
+fn compare(
+    what: &'static str,
+    inside: &str,
+    old: &Value,
+    new: &Value,
+    apart: &[&str],
+    changes: &mut Vec<Change>,
+) {
+    let key = if what == "endpoint" { "id" } else { "name" };
+    for (name, before, after) in pairs(old, new, key) {
+        let name = format!("{inside}{name}");
+        let change = |kind, details| Change {
+            kind,
+            what,
+            name,
+            details,
+        };
+        match (before, after) {
+            (None, Some(item)) => changes.push(change(ChangeKind::Added, summary(what, item))),
+            (Some(_), None) => changes.push(change(ChangeKind::Removed, Vec::new())),
+            (Some(before), Some(after)) => {
+                let mut details = Vec::new();
+                differ("", before, after, apart, &mut details);
+                if !details.is_empty() {
+                    changes.push(change(ChangeKind::Changed, details));
+                }
+            }
+            (None, None) => {}
+        }
+    }
+}
+
+/// What is worth knowing of something new.
+fn summary(what: &str, item: &Value) -> Vec<String> {
+    let fields: &[&str] = match what {
+        "listener" => &["bind"],
+        "endpoint" => &["address", "version", "admission"],
+        "version weight" => &["weight"],
+        "route" => &["hostnames"],
+        _ => &[],
+    };
+    fields
+        .iter()
+        .map(|field| format!("{field}: {}", text(&item[*field])))
+        .collect()
+}
+
+/// Every leaf that differs, with its path. Lists of one length are compared item by item.
+fn differ(path: &str, old: &Value, new: &Value, apart: &[&str], details: &mut Vec<String>) {
+    let join = |key: &str| {
+        if path.is_empty() {
+            key.to_owned()
+        } else {
+            format!("{path}.{key}")
+        }
+    };
+    match (old, new) {
+        (Value::Object(old), Value::Object(new)) => {
+            let mut keys: Vec<&String> = old.keys().chain(new.keys()).collect();
+            keys.sort();
+            keys.dedup();
+            for key in keys.into_iter().filter(|key| {
+                !(path.is_empty() && (*key == "source" || apart.contains(&key.as_str())))
+            }) {
+                let (before, after) = (
+                    old.get(key).unwrap_or(&Value::Null),
+                    new.get(key).unwrap_or(&Value::Null),
+                );
+                differ(&join(key), before, after, apart, details);
+            }
+        }
+        (Value::Array(old), Value::Array(new)) if old.len() == new.len() => {
+            for (index, (before, after)) in old.iter().zip(new).enumerate() {
+                differ(&format!("{path}[{index}]"), before, after, apart, details);
+            }
+        }
+        _ if old != new => details.push(format!("{path}: {} -> {}", text(old), text(new))),
+        _ => {}
+    }
+}
+
+fn text(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Null => "none".to_owned(),
+        Value::Array(items) if items.iter().all(Value::is_string) => items
+            .iter()
+            .filter_map(Value::as_str)
+            .collect::<Vec<_>>()
+            .join(" "),
+        Value::Array(items) => format!("{} items", items.len()),
+        other => other.to_string(),
+    }
+}

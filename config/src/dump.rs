@@ -1,0 +1,122 @@
+//! The model as JSON, in the words of the file it came from.
+//!
+//! What is dumped is what is in force: defaults are filled in, and each item says where it was
+//! written. The model holds no secret, so a dump holds none.
+
+mod route;
+
+use serde_json::{Value, json};
+
+use crate::model::{
+    Admission, Balancer, Endpoint, HealthCheck, HealthProbe, Listener, Model, PathPolicy, Protocol,
+    Service, TrustedHops, Weight,
+};
+use crate::raw::duration_text;
+
+/// Everything in the model, with keys as a configuration file spells them.
+#[must_use]
+pub fn dump(model: &Model) -> Value {
+    json!({
+        "listeners": model.listeners.iter().map(|l| listener(l)).collect::<Vec<_>>(),
+        "services": model.services.iter().map(|s| service(s)).collect::<Vec<_>>(),
+        "routes": model.routes.iter().map(|r| route::route(r)).collect::<Vec<_>>(),
+    })
+}
+
+fn listener(listener: &Listener) -> Value {
+    let limits = &listener.limits;
+    json!({
+        "name": listener.name.as_str(),
+        "bind": listener.bind.to_string(),
+        "protocol": match listener.protocol { Protocol::Http => "http" },
+        "trustedHops": match &listener.trusted_hops {
+            TrustedHops::None => json!(0),
+            TrustedHops::Count(count) => json!(count),
+            TrustedHops::Networks(networks) => json!(networks.iter().map(ToString::to_string).collect::<Vec<_>>()),
+        },
+        "pathPolicy": match listener.path_policy {
+            PathPolicy::Canonicalize => "canonicalize",
+            PathPolicy::Strict => "strict",
+        },
+        "limits": {
+            "maxHeaders": limits.max_headers,
+            "maxHeaderBytes": limits.max_header_bytes,
+            "maxFieldBytes": limits.max_field_bytes,
+            "maxRequestLineBytes": limits.max_request_line_bytes,
+            "headTimeout": duration_text(limits.head_timeout),
+            "idleTimeout": duration_text(limits.idle_timeout),
+            "streamIdleTimeout": duration_text(limits.stream_idle_timeout),
+        },
+        "via": listener.via,
+        "source": listener.source.to_string(),
+    })
+}
+
+fn service(service: &Service) -> Value {
+    let pool = &service.pool;
+    json!({
+        "name": service.name.as_str(),
+        "versions": service.versions.iter()
+            .map(|version| json!({ "name": version.name.as_str(), "weight": weight(version.weight) }))
+            .collect::<Vec<_>>(),
+        "endpoints": service.endpoints.iter().map(endpoint).collect::<Vec<_>>(),
+        "loadBalancer": { "simple": balancer(service.balancer) },
+        "connectionPool": {
+            "tcp": { "connectTimeout": duration_text(pool.connect_timeout) },
+            "http": {
+                "idleTimeout": duration_text(pool.idle_timeout),
+                "maxRequestsPerConnection": pool.max_requests_per_connection,
+                "maxIdlePerEndpoint": pool.max_idle_per_endpoint,
+            },
+        },
+        "healthCheck": service.health_check.as_ref().map(health_check),
+        "drainTimeout": duration_text(service.drain_timeout),
+        "source": service.source.to_string(),
+    })
+}
+
+fn endpoint(endpoint: &Endpoint) -> Value {
+    json!({
+        "id": endpoint.id.as_str(),
+        "address": endpoint.address.to_string(),
+        "version": endpoint.version.as_str(),
+        "weight": weight(endpoint.weight),
+        "admission": match &endpoint.admission {
+            Admission::Ready => "ready".to_owned(),
+            Admission::Probe => "probe".to_owned(),
+            Admission::NotReady(reason) => format!("not ready: {reason}"),
+            Admission::Draining => "draining".to_owned(),
+        },
+        "source": endpoint.source.to_string(),
+    })
+}
+
+fn health_check(check: &HealthCheck) -> Value {
+    let mut out = json!({
+        "interval": duration_text(check.interval),
+        "timeout": duration_text(check.timeout),
+        "unhealthyThreshold": check.unhealthy_threshold,
+        "healthyThreshold": check.healthy_threshold,
+    });
+    match &check.probe {
+        HealthProbe::Tcp => out["tcp"] = json!({}),
+        HealthProbe::Http { path, host } => out["http"] = json!({ "path": path, "host": host }),
+    }
+    out
+}
+
+pub(crate) fn balancer(balancer: Balancer) -> &'static str {
+    match balancer {
+        Balancer::LeastRequest => "LEAST_REQUEST",
+        Balancer::RoundRobin => "ROUND_ROBIN",
+        Balancer::Random => "RANDOM",
+    }
+}
+
+/// A whole number where it is one: `95`, `0.5`.
+fn weight(weight: Weight) -> Value {
+    match weight.tenths() % 10 {
+        0 => json!(weight.tenths() / 10),
+        _ => json!(weight.as_f64()),
+    }
+}

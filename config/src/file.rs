@@ -1,0 +1,176 @@
+//! Configuration files: reading them, one or many, with every mistake of every file.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::diagnostic::{Diagnostic, Files, Place};
+use crate::model::Source;
+use crate::raw::Document;
+use crate::raw::read::{Read, Reader};
+use crate::settings::{Resolver, Settings};
+use crate::yaml::{self, Kind, Node};
+use crate::{Fragment, diagnostic};
+
+/// What files said, and what is wrong with them so far: [`crate::compile()`] finds the rest.
+#[derive(Debug, Clone, Default)]
+pub struct Loaded {
+    pub settings: Settings,
+    pub fragment: Fragment,
+    pub diagnostics: Vec<Diagnostic>,
+    /// The texts, for [`diagnostic::render`].
+    pub files: Files,
+}
+
+impl Loaded {
+    /// Whether anything could not be read.
+    #[must_use]
+    pub fn has_errors(&self) -> bool {
+        diagnostic::has_errors(&self.diagnostics)
+    }
+}
+
+/// Reads files and directories (their `*.yaml` and `*.yml`, in the order of names, hidden ones left out).
+///
+/// A file that cannot be read is a diagnostic, not a failure: the others are still checked.
+#[must_use]
+pub fn load(paths: &[PathBuf]) -> Loaded {
+    let mut loading = Loading::default();
+    for path in paths {
+        match expand(path) {
+            Ok(files) => files.iter().for_each(|file| loading.file(file)),
+            Err(error) => loading.unreadable(path, &error),
+        }
+    }
+    loading.finish()
+}
+
+/// Reads one text as if it stood in the file of that name.
+#[must_use]
+pub fn parse(path: &Path, text: &str) -> Loaded {
+    parse_with(path, text, &|name| std::env::var(name).ok())
+}
+
+/// As [`parse()`], with the environment as a function: a test's own, or none at all.
+#[must_use]
+pub fn parse_with(path: &Path, text: &str, env: &dyn Fn(&str) -> Option<String>) -> Loaded {
+    let mut loading = Loading::default();
+    loading.text(path, text.into(), env);
+    loading.finish()
+}
+
+fn expand(path: &Path) -> std::io::Result<Vec<PathBuf>> {
+    if !path.is_dir() {
+        return Ok(vec![path.to_path_buf()]);
+    }
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(path)? {
+        let file = entry?.path();
+        let hidden = file
+            .file_name()
+            .is_some_and(|name| name.to_string_lossy().starts_with('.'));
+        let yaml = file
+            .extension()
+            .is_some_and(|ext| ext == "yaml" || ext == "yml");
+        if yaml && !hidden && file.is_file() {
+            files.push(file);
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+#[derive(Default)]
+struct Loading {
+    loaded: Loaded,
+    resolver: Resolver,
+}
+
+impl Loading {
+    fn file(&mut self, path: &Path) {
+        match read_bounded(path) {
+            Ok(text) => self.text(path, text.into(), &|name| std::env::var(name).ok()),
+            Err(error) => self.unreadable(path, &error),
+        }
+    }
+
+    fn unreadable(&mut self, path: &Path, error: &std::io::Error) {
+        let place = Place::of(Source::Other(path.display().to_string().into()));
+        let message = format!("{} cannot be read: {error}", path.display());
+        let help = match error.kind() {
+            std::io::ErrorKind::NotFound => {
+                "check the path; it is taken from the directory Weir was started in"
+            }
+            std::io::ErrorKind::PermissionDenied => "let the user that Weir runs as read it",
+            _ => "a configuration is a file of YAML text in UTF-8, at most 8 MiB",
+        };
+        self.loaded
+            .diagnostics
+            .push(Diagnostic::error(&place, message).help(help));
+    }
+
+    fn text(&mut self, path: &Path, text: Arc<str>, env: yaml::Lookup<'_>) {
+        let name: Arc<str> = path.display().to_string().into();
+        let parsed = yaml::parse(&name, &text, env);
+        self.loaded.files.insert(Arc::clone(&name), text);
+        self.loaded.diagnostics.extend(parsed.diagnostics);
+        for node in &parsed.documents {
+            let mut reader = Reader::new(Arc::clone(&name), &mut self.loaded.diagnostics);
+            if refuse_foreign(node, &mut reader) {
+                continue;
+            }
+            let Some(document) = Document::read(node, &mut reader) else {
+                continue;
+            };
+            self.resolver.take(&document, &mut self.loaded.diagnostics);
+            self.loaded.fragment.merge(Fragment {
+                listeners: document.listeners.unwrap_or_default(),
+                services: document.services.unwrap_or_default(),
+                routes: document.routes.unwrap_or_default(),
+            });
+        }
+    }
+
+    fn finish(mut self) -> Loaded {
+        self.loaded.settings = self.resolver.settings;
+        self.loaded
+    }
+}
+
+/// A document that names a Kubernetes kind is none of ours, and saying that helps more than its
+/// unknown keys would.
+fn refuse_foreign(node: &Node, reader: &mut Reader<'_>) -> bool {
+    let text = |key| match node.get(key).map(|value| (&value.kind, value.mark)) {
+        Some((Kind::Scalar(text), mark)) => Some((text.as_str(), mark)),
+        _ => None,
+    };
+    let (version, kind) = (text("apiVersion"), text("kind"));
+    let Some((_, mark)) = kind.or(version) else {
+        return false;
+    };
+    let named = |part: Option<(&str, _)>| part.map_or("?", |(text, _)| text).to_owned();
+    let message = format!(
+        "a document of kind {:?} ({}) is not read by this version",
+        named(kind),
+        named(version)
+    );
+    let help = "write listeners, services and routes as Weir's own document; the fields of a route have the same names as in HTTPRoute";
+    reader.error(mark, message, Some(help.to_owned()));
+    true
+}
+
+/// Never takes more of a file into memory than is read at most.
+fn read_bounded(path: &Path) -> std::io::Result<String> {
+    use std::io::{Error, ErrorKind, Read as _};
+    let mut bytes = Vec::new();
+    let limit = yaml::MAX_BYTES as u64;
+    std::fs::File::open(path)?
+        .take(limit + 1)
+        .read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > limit {
+        return Err(Error::new(
+            ErrorKind::FileTooLarge,
+            "it is larger than 8 MiB",
+        ));
+    }
+    String::from_utf8(bytes).map_err(|_| Error::new(ErrorKind::InvalidData, "it is not UTF-8 text"))
+}

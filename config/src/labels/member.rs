@@ -1,0 +1,247 @@
+//! One container that opted in: its service, version, endpoint and settings.
+
+use std::net::SocketAddr;
+
+use super::keys::{Labels, is_ours, list};
+use super::policy::{self, Policy};
+use super::{Container, ContainerReport, ContainerState, Health, LabelOptions, endpoint};
+use crate::compile::{path, report::Report};
+use crate::diagnostic::{Diagnostic, Place};
+use crate::model::{
+    Admission, EndpointId, HostPattern, ListenerName, RouteName, ServiceName, VersionName, Weight,
+};
+use crate::raw::{At, Scalar};
+
+/// Whose a service's name is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Owner {
+    /// `weir.service` says it: whoever says the same name joins.
+    Stated,
+    /// A Compose project, by its name.
+    Project(String),
+    /// A Swarm service or a container's own name: unique in an engine.
+    Engine(&'static str),
+}
+
+/// A container that is an endpoint.
+pub(super) struct Member<'c> {
+    pub(super) container: &'c Container,
+    pub(super) service: At<String>,
+    pub(super) owner: Owner,
+    pub(super) version: VersionName,
+    pub(super) id: EndpointId,
+    pub(super) address: SocketAddr,
+    pub(super) admission: Admission,
+    pub(super) weight: Option<At<Weight>>,
+    pub(super) claim: Claim,
+    pub(super) policy: Policy,
+}
+
+/// What a container asks to answer for.
+#[derive(Debug, Default)]
+pub(super) struct Claim {
+    /// Valid hosts; `*` is every host.
+    pub(super) hosts: Vec<At<String>>,
+    /// It names a path and no host at all.
+    pub(super) every_host: Option<Place>,
+    pub(super) path: Option<At<String>>,
+    /// Empty: all.
+    pub(super) listeners: Vec<At<String>>,
+}
+
+/// Reads one container.
+///
+/// # Errors
+/// The report of a container that is left out; diagnostics go to `found`.
+pub(super) fn read<'c>(
+    container: &'c Container,
+    options: LabelOptions,
+    found: &mut Vec<Diagnostic>,
+) -> Result<Member<'c>, ContainerReport> {
+    let out = |reason: String| Err(report(container, false, reason));
+    match opted_in(container, found) {
+        Ok(true) => {}
+        Ok(false) if container.labels.keys().any(|name| is_ours(name)) => {
+            return out("it has weir labels, but not weir.enable=true".to_owned());
+        }
+        Ok(false) => return out("it does not opt in; weir.enable=true does".to_owned()),
+        Err(reason) => return out(reason),
+    }
+    let labels = Labels::of(container, found);
+    match assemble(&labels, options, found) {
+        Ok(member) => Ok(member),
+        Err(diagnostic) => {
+            let reason = match &diagnostic.help {
+                Some(help) => format!("{}; {help}", diagnostic.message),
+                None => diagnostic.message.clone(),
+            };
+            found.push(diagnostic);
+            out(reason)
+        }
+    }
+}
+
+fn opted_in(container: &Container, found: &mut Vec<Diagnostic>) -> Result<bool, String> {
+    let written = container
+        .labels
+        .iter()
+        .find(|(name, _)| name.eq_ignore_ascii_case("weir.enable"));
+    let Some((name, value)) = written else {
+        return Ok(false);
+    };
+    bool::parse(value.trim()).map_err(|refused| {
+        found.push(
+            Diagnostic::error(&container.place(name), refused.message.clone())
+                .help("write weir.enable=true"),
+        );
+        format!("weir.enable: {}", refused.message)
+    })
+}
+
+fn assemble<'c>(
+    labels: &Labels<'c>,
+    options: LabelOptions,
+    found: &mut Vec<Diagnostic>,
+) -> Result<Member<'c>, Diagnostic> {
+    let container = labels.container;
+    let (service, owner) = service(labels)?;
+    let version = match labels.text("weir.version") {
+        Some(At { value, place }) => VersionName::new(&value)
+            .map_err(|invalid| Diagnostic::error(&place, invalid.to_string()))?,
+        None => VersionName::stable(),
+    };
+    let address = endpoint::address(labels, options)?;
+    let id = EndpointId::new(&format!("{}:{}", container.short_id(), address.port()))
+        .map_err(|invalid| Diagnostic::error(&container.place(""), invalid.to_string()))?;
+    Ok(Member {
+        container,
+        service,
+        owner,
+        version,
+        id,
+        address,
+        admission: endpoint::admission(container.state),
+        weight: labels.get("weir.weight", found),
+        claim: claim(labels, found),
+        policy: policy::read(labels, found),
+    })
+}
+
+fn service(labels: &Labels<'_>) -> Result<(At<String>, Owner), Diagnostic> {
+    let container = labels.container;
+    let derived = |name: &str, owner: Owner| (At::new(name.to_owned(), container.place("")), owner);
+    let (name, owner) = match (
+        labels.text("weir.service"),
+        container.compose_service(),
+        container.swarm_service(),
+    ) {
+        (Some(name), _, _) => (name, Owner::Stated),
+        (None, Some(name), _) => derived(
+            name,
+            Owner::Project(container.compose_project().unwrap_or_default().to_owned()),
+        ),
+        (None, None, Some(name)) => derived(name, Owner::Engine("Swarm")),
+        (None, None, None) => derived(&container.name, Owner::Engine("the container's name")),
+    };
+    // The route takes the service's name, so it must do as both.
+    let valid = ServiceName::new(&name.value)
+        .map(|_| ())
+        .and_then(|()| RouteName::new(&name.value).map(|_| ()));
+    valid.map_err(|invalid| {
+        Diagnostic::error(&name.place, invalid.to_string()).help("name it with weir.service")
+    })?;
+    Ok((name, owner))
+}
+
+/// A host, path or listener that is wrong takes the container's own claim with it as far as it
+/// would otherwise widen: without its path a container would answer for the whole host.
+fn claim(labels: &Labels<'_>, found: &mut Vec<Diagnostic>) -> Claim {
+    let mut claim = Claim::default();
+    let mut narrow = true;
+    if let Some(at) = labels.text("weir.path") {
+        let mut report = Report::default();
+        narrow = path::prefix(&at, &mut report).is_some();
+        found.append(&mut report.found);
+        claim.path = Some(at).filter(|_| narrow);
+    }
+    for at in labels.text("weir.listener").iter().flat_map(list) {
+        match ListenerName::new(&at.value) {
+            Ok(_) => claim.listeners.push(at),
+            Err(invalid) => {
+                narrow = false;
+                found.push(Diagnostic::error(&at.place, invalid.to_string()));
+            }
+        }
+    }
+    for at in labels.text("weir.host").iter().flat_map(list) {
+        match HostPattern::parse(&at.value) {
+            Ok(_) => claim.hosts.push(at),
+            Err(invalid) => found.push(Diagnostic::error(&at.place, invalid.to_string())),
+        }
+    }
+    if !labels.has("weir.host") {
+        claim.every_host = claim.path.as_ref().map(|path| path.place.clone());
+    }
+    match narrow {
+        true => claim,
+        false => Claim::default(),
+    }
+}
+
+impl Member<'_> {
+    /// Whether it can take no request yet, or no new one any more.
+    pub(super) fn is_dormant(&self) -> bool {
+        let starting = ContainerState::Running {
+            health: Some(Health::Starting),
+        };
+        self.container.state == starting || self.is_leaving()
+    }
+
+    /// Whether it was told to stop.
+    pub(super) fn is_leaving(&self) -> bool {
+        self.container.state == ContainerState::Stopping
+    }
+
+    /// What became of it.
+    pub(super) fn report(&self, has_route: bool) -> ContainerReport {
+        let state = match &self.admission {
+            Admission::Ready => "ready",
+            Admission::Probe => "takes requests once a probe succeeds",
+            Admission::NotReady(reason) => reason,
+            Admission::Draining => "draining",
+        };
+        let reason = match has_route {
+            true => state.to_owned(),
+            false => format!(
+                "{state}; no label makes a route: add weir.host or weir.path, or name the service in a file"
+            ),
+        };
+        ContainerReport {
+            service: Some(self.service.value.clone()),
+            version: Some(self.version.to_string()),
+            address: Some(self.address),
+            ..report(self.container, true, reason)
+        }
+    }
+
+    /// The report of a container that was left out after all.
+    pub(super) fn left_out(&self, reason: String) -> ContainerReport {
+        ContainerReport {
+            included: false,
+            reason,
+            ..self.report(true)
+        }
+    }
+}
+
+fn report(container: &Container, included: bool, reason: String) -> ContainerReport {
+    ContainerReport {
+        container: container.name.clone(),
+        id: container.short_id().to_owned(),
+        service: None,
+        version: None,
+        address: None,
+        included,
+        reason,
+    }
+}

@@ -1,0 +1,218 @@
+//! Settings of a service that labels state, each group of them checked as a whole.
+
+use std::time::Duration;
+
+use super::keys::{Labels, list};
+use crate::compile::report::Report;
+use crate::compile::{rule, service};
+use crate::diagnostic::Diagnostic;
+use crate::raw::{
+    At, ConnectionPool, HealthCheck, HttpPool, HttpProbe, LoadBalancer, Meta, OutlierDetection,
+    Retry, RetryCondition, Scalar, Sticky, TcpPool, Timeouts,
+};
+
+/// The name of the cookie of `weir.sticky=true`.
+pub(super) const COOKIE: &str = "weir-bucket";
+
+/// What one container says; a group that is wrong in any part is left out whole.
+#[derive(Debug, Default)]
+pub(super) struct Policy {
+    pub(super) balancer: Option<LoadBalancer>,
+    pub(super) health_check: Option<HealthCheck>,
+    pub(super) pool: Option<ConnectionPool>,
+    pub(super) outlier: Option<OutlierDetection>,
+    pub(super) drain: Option<At<Duration>>,
+    pub(super) sticky: Option<Sticky>,
+    pub(super) timeouts: Option<Timeouts>,
+    pub(super) retry: Option<Retry>,
+}
+
+pub(super) fn read(labels: &Labels<'_>, found: &mut Vec<Diagnostic>) -> Policy {
+    let meta = |label: &str| Meta {
+        place: labels.container.place(label),
+        broken: false,
+    };
+    Policy {
+        balancer: labels
+            .get("weir.balancer", found)
+            .map(|simple| LoadBalancer {
+                meta: meta("weir.balancer"),
+                simple: Some(simple),
+                ..LoadBalancer::default()
+            }),
+        health_check: group(
+            labels,
+            "weir.healthcheck.",
+            found,
+            health_check,
+            |raw, report| {
+                service::health_check(raw, report);
+            },
+        ),
+        pool: group(labels, "weir.pool.", found, pool, |raw, report| {
+            service::connection_pool(raw, report);
+        }),
+        outlier: group(labels, "weir.outlier.", found, outlier, |_, _| ()),
+        drain: labels.get("weir.drain", found),
+        sticky: group(labels, "weir.sticky", found, sticky, |raw, report| {
+            rule::sticky(raw, report);
+        })
+        .filter(|sticky| {
+            sticky.cookie.is_some() || sticky.header.is_some() || sticky.client_ip.is_some()
+        }),
+        timeouts: labels.get("weir.timeout", found).map(|request| Timeouts {
+            meta: meta("weir.timeout"),
+            request: Some(request),
+            backend_request: None,
+        }),
+        retry: group(labels, "weir.retry.", found, retry, |raw, report| {
+            rule::retry(raw, report);
+        }),
+    }
+}
+
+/// Reads a group of labels if any of it is there, and checks it with the compiler's own rules, so that what
+/// one container gets wrong never reaches the service that it shares with others.
+fn group<T>(
+    labels: &Labels<'_>,
+    prefix: &str,
+    found: &mut Vec<Diagnostic>,
+    read: impl Fn(&Labels<'_>, Meta, &mut Vec<Diagnostic>) -> T,
+    check: impl Fn(&T, &mut Report),
+) -> Option<T> {
+    if !labels.has_any(prefix) {
+        return None;
+    }
+    let mut here = Vec::new();
+    let meta = Meta {
+        place: labels.container.place(prefix.trim_end_matches('.')),
+        broken: false,
+    };
+    let raw = read(labels, meta, &mut here);
+    let mut report = Report::default();
+    if here.is_empty() {
+        check(&raw, &mut report);
+    }
+    // Warnings come again when the service is compiled.
+    here.extend(report.found.into_iter().filter(Diagnostic::is_error));
+    let valid = here.is_empty();
+    found.append(&mut here);
+    valid.then_some(raw)
+}
+
+fn health_check(labels: &Labels<'_>, meta: Meta, found: &mut Vec<Diagnostic>) -> HealthCheck {
+    let path = labels.text("weir.healthcheck.path");
+    let host: Option<At<String>> = labels.text("weir.healthcheck.host");
+    if let (None, Some(host)) = (&path, &host) {
+        found.push(
+            Diagnostic::error(&host.place, "a host is for a check by HTTP")
+                .help("add weir.healthcheck.path"),
+        );
+    }
+    let http = path.map(|path| HttpProbe {
+        meta: Meta {
+            place: path.place.clone(),
+            broken: false,
+        },
+        path: Some(path),
+        host,
+    });
+    HealthCheck {
+        meta,
+        http,
+        tcp: None,
+        interval: labels.get("weir.healthcheck.interval", found),
+        timeout: labels.get("weir.healthcheck.timeout", found),
+        unhealthy_threshold: labels.get("weir.healthcheck.unhealthyThreshold", found),
+        healthy_threshold: labels.get("weir.healthcheck.healthyThreshold", found),
+    }
+}
+
+fn pool(labels: &Labels<'_>, meta: Meta, found: &mut Vec<Diagnostic>) -> ConnectionPool {
+    let tcp = TcpPool {
+        meta: meta.clone(),
+        max_connections: labels.get("weir.pool.maxConnections", found),
+        connect_timeout: labels.get("weir.pool.connectTimeout", found),
+        idle_timeout: None,
+    };
+    let http = HttpPool {
+        meta: meta.clone(),
+        http1_max_pending_requests: labels.get("weir.pool.http1MaxPendingRequests", found),
+        http2_max_requests: labels.get("weir.pool.http2MaxRequests", found),
+        max_requests_per_connection: labels.get("weir.pool.maxRequestsPerConnection", found),
+        max_retries: labels.get("weir.pool.maxRetries", found),
+        idle_timeout: labels.get("weir.pool.idleTimeout", found),
+        max_idle_per_endpoint: labels.get("weir.pool.maxIdlePerEndpoint", found),
+    };
+    ConnectionPool {
+        meta,
+        tcp: Some(tcp),
+        http: Some(http),
+    }
+}
+
+fn outlier(labels: &Labels<'_>, meta: Meta, found: &mut Vec<Diagnostic>) -> OutlierDetection {
+    OutlierDetection {
+        meta,
+        consecutive_5xx_errors: labels.get("weir.outlier.consecutive5xxErrors", found),
+        consecutive_gateway_errors: labels.get("weir.outlier.consecutiveGatewayErrors", found),
+        split_external_local_origin_errors: labels
+            .get("weir.outlier.splitExternalLocalOriginErrors", found),
+        consecutive_local_origin_failures: labels
+            .get("weir.outlier.consecutiveLocalOriginFailures", found),
+        interval: labels.get("weir.outlier.interval", found),
+        base_ejection_time: labels.get("weir.outlier.baseEjectionTime", found),
+        max_ejection_time: labels.get("weir.outlier.maxEjectionTime", found),
+        max_ejection_percent: labels.get("weir.outlier.maxEjectionPercent", found),
+        min_health_percent: labels.get("weir.outlier.minHealthPercent", found),
+        always_eject_one_host: labels.get("weir.outlier.alwaysEjectOneHost", found),
+        ..OutlierDetection::default()
+    }
+}
+
+/// `true`, `cookie`, `cookie:NAME`, `header:NAME`, `client-ip`; `false` is none.
+fn sticky(labels: &Labels<'_>, meta: Meta, found: &mut Vec<Diagnostic>) -> Sticky {
+    let mut sticky = Sticky {
+        meta,
+        ..Sticky::default()
+    };
+    let Some(At { value, place }) = labels.text("weir.sticky") else {
+        return sticky;
+    };
+    let named = |name: &str| Some(At::new(name.trim().to_owned(), place.clone()));
+    match value.split_once(':') {
+        Some(("cookie", name)) => sticky.cookie = named(name),
+        Some(("header", name)) => sticky.header = named(name),
+        None if matches!(value.as_str(), "true" | "cookie") => sticky.cookie = named(COOKIE),
+        None if value == "client-ip" => sticky.client_ip = Some(At::new(true, place.clone())),
+        None if value == "false" => {}
+        _ => {
+            let help = "write true, cookie:NAME, header:NAME, client-ip or false";
+            found.push(
+                Diagnostic::error(&place, format!("{value:?} is not a way to be sticky"))
+                    .help(help),
+            );
+        }
+    }
+    sticky
+}
+
+fn retry(labels: &Labels<'_>, meta: Meta, found: &mut Vec<Diagnostic>) -> Retry {
+    let mut on = Vec::new();
+    for part in labels.text("weir.retry.on").iter().flat_map(list) {
+        match RetryCondition::parse(&part.value) {
+            Ok(condition) => on.push(At::new(condition, part.place)),
+            Err(refused) => {
+                let mut diagnostic = Diagnostic::error(&part.place, refused.message);
+                diagnostic.help = refused.help;
+                found.push(diagnostic);
+            }
+        }
+    }
+    Retry {
+        meta,
+        attempts: labels.get("weir.retry.attempts", found),
+        on: labels.text("weir.retry.on").map(|_| on),
+        backoff: None,
+    }
+}

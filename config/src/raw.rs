@@ -1,0 +1,94 @@
+//! What was written, field by field, and where: the mirror of a file or of a container's labels.
+//!
+//! Nothing is resolved here: a route may name a service that is not there. Single values are
+//! already of their type (a duration is a [`std::time::Duration`]), because only the reader knows the place to point at.
+//! `serde` reads nothing here: it would stop at the first mistake, where a person wants all of them.
+
+mod document;
+mod filter;
+mod listener;
+mod object;
+pub(crate) mod read;
+mod route;
+mod scalar;
+mod service;
+
+use std::borrow::Cow;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+
+pub use document::{Admin, Discovery, Docker, Document, LogFormat};
+pub use filter::{
+    DirectResponse, Filter, FilterKind, Header, HeaderModifier, PathRewrite, RequestRedirect,
+    RewriteKind, UrlRewrite,
+};
+pub use listener::{Hops, Limits, Listener, Policy};
+pub use route::{
+    BackendRef, Backoff, PathKind, PathMatch, Retry, RetryCondition, Route, RouteMatch, Rule,
+    Sticky, Timeouts, ValueKind, ValueMatch,
+};
+pub(crate) use scalar::millis_or_more;
+pub use scalar::{Refused, Scalar, duration_text};
+pub use service::{
+    ConnectionPool, Endpoint, HealthCheck, HttpPool, HttpProbe, LoadBalancer, OutlierDetection,
+    Service, Simple, TcpPool, TcpProbe, Version,
+};
+
+use crate::diagnostic::Place;
+
+/// A single value and where it was written.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct At<T> {
+    pub value: T,
+    pub place: Place,
+}
+
+impl<T> At<T> {
+    /// A value written at a place.
+    #[must_use]
+    pub fn new(value: T, place: Place) -> Self {
+        Self { value, place }
+    }
+}
+
+impl<T: Scalar> JsonSchema for At<T> {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        Cow::Borrowed(T::WHAT)
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        T::schema()
+    }
+}
+
+/// Where an object was written, and whether something in it could not be read.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Meta {
+    pub place: Place,
+    /// It was reported already; the compiler leaves the whole item out and says no more about it.
+    pub broken: bool,
+}
+
+/// A field that this version knows but does not act on: whatever it holds is accepted and a warning names it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Later {
+    pub place: Place,
+}
+
+impl JsonSchema for Later {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        Cow::Borrowed("Later")
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        Schema::default()
+    }
+}

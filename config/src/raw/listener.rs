@@ -1,0 +1,108 @@
+//! Listeners as a file writes them.
+
+use std::borrow::Cow;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use ipnet::IpNet;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+
+use super::object::{object, words};
+use super::read::{Read, Reader};
+use super::scalar::Refused;
+use super::{At, Later, Scalar};
+use crate::yaml::{Kind, Node};
+
+object! {
+    /// One address that is served.
+    Listener = "a listener" {
+        /// Unique; routes and metrics name it.
+        #[schemars(required)]
+        name: At<String> = "name",
+        /// IP:port; 0.0.0.0 is every IPv4 address of this machine, [::] every address.
+        #[schemars(required)]
+        bind: At<SocketAddr> = "bind",
+        /// http. Others are refused by this version.
+        protocol: At<String> = "protocol",
+        /// Refused by this version: a listener with it is left out.
+        tls: Later = "tls",
+        /// How many proxies stand in front (a count), or their networks (a list). Default none.
+        trusted_hops: Hops = "trustedHops",
+        /// canonicalize (default) or strict.
+        path_policy: At<Policy> = "pathPolicy",
+        /// Sizes and times that bound a connection.
+        limits: Limits = "limits",
+        /// Adds Via headers. Default false.
+        via: At<bool> = "via",
+    }
+}
+
+object! {
+    /// Bounds of one downstream connection.
+    Limits = "limits" {
+        /// Header fields in a request. Default 100.
+        max_headers: At<u32> = "maxHeaders",
+        /// Bytes of all header fields. Default 61440.
+        max_header_bytes: At<u32> = "maxHeaderBytes",
+        /// Bytes of one header field. Default 16384.
+        max_field_bytes: At<u32> = "maxFieldBytes",
+        /// Bytes of the request line. Default 8192.
+        max_request_line_bytes: At<u32> = "maxRequestLineBytes",
+        /// To receive a whole request head. Default 10s.
+        head_timeout: At<Duration> = "headTimeout",
+        /// Between requests on a connection. Default 60s.
+        idle_timeout: At<Duration> = "idleTimeout",
+        /// Without any byte of a body or tunnel. Default 5m.
+        stream_idle_timeout: At<Duration> = "streamIdleTimeout",
+    }
+}
+
+words! {
+    /// What happens to ambiguous paths.
+    Policy = "a path policy" { Canonicalize = "canonicalize", Strict = "strict" }
+}
+
+/// Trusted hops: a count, or networks.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Hops {
+    Count(At<u8>),
+    Networks(Vec<At<IpNet>>),
+}
+
+impl Read for Hops {
+    fn read(node: &Node, reader: &mut Reader<'_>) -> Option<Self> {
+        match node.kind {
+            Kind::Sequence(_) => Read::read(node, reader).map(Self::Networks),
+            _ => Read::read(node, reader).map(Self::Count),
+        }
+    }
+}
+
+impl JsonSchema for Hops {
+    fn schema_name() -> Cow<'static, str> {
+        Cow::Borrowed("TrustedHops")
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "oneOf": [
+            { "type": "integer", "minimum": 0, "maximum": 255 },
+            { "type": "array", "items": { "type": "string", "examples": ["10.0.0.0/8"] } },
+        ] })
+    }
+}
+
+impl Scalar for IpNet {
+    const WHAT: &'static str = "a network such as 10.0.0.0/8";
+
+    fn parse(text: &str) -> Result<Self, Refused> {
+        let single = || text.parse::<std::net::IpAddr>().map(Self::from);
+        text.parse().or_else(|_| single()).map_err(|_| Refused {
+            message: format!("{text:?} is not {}", Self::WHAT),
+            help: None,
+        })
+    }
+
+    fn schema() -> Schema {
+        json_schema!({ "type": "string" })
+    }
+}

@@ -1,0 +1,224 @@
+//! Raw settings of one or several files to [`Settings`].
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use super::{AccessLogFormat, Admin, AdminBind, DockerSettings, Settings};
+use crate::Diagnostic;
+use crate::diagnostic::Place;
+use crate::model::HostPattern;
+use crate::raw::{self, At, Scalar};
+
+/// Takes the settings of each document in turn; a setting given twice is an error and the first stays.
+#[derive(Default)]
+pub(crate) struct Resolver {
+    pub(crate) settings: Settings,
+    seen: Vec<(&'static str, Place)>,
+}
+
+impl Resolver {
+    /// Takes what a document sets, and warns of what this version does not act on.
+    pub(crate) fn take(&mut self, document: &raw::Document, found: &mut Vec<Diagnostic>) {
+        if let Some(admin) = &document.admin
+            && self.first("admin", &admin.meta.place, found)
+        {
+            self.settings.admin = resolve_admin(admin, found);
+        }
+        if let Some(discovery) = &document.discovery {
+            self.discovery(discovery, found);
+        }
+        let s =
+            |this: &mut Self, key, place: &Place, found: &mut Vec<_>| this.first(key, place, found);
+        if let Some(At { value, place }) = &document.access_log
+            && s(self, "accessLog", place, found)
+        {
+            self.settings.access_log = match value {
+                raw::LogFormat::Json => AccessLogFormat::Json,
+                raw::LogFormat::Common => AccessLogFormat::Common,
+                raw::LogFormat::Combined => AccessLogFormat::Combined,
+                raw::LogFormat::Off => AccessLogFormat::Off,
+            };
+        }
+        if let Some(At { value, place }) = &document.workers
+            && s(self, "workers", place, found)
+        {
+            match value {
+                1..=1024 => self.settings.workers = Some(usize::from(*value)),
+                _ => found.push(Diagnostic::error(place, "workers is from 1 to 1024")),
+            }
+        }
+        if let Some(At { value, place }) = &document.state_dir
+            && s(self, "stateDir", place, found)
+        {
+            self.settings.state_dir = Some(value.clone());
+        }
+        if let Some(At { value, place }) = &document.drain_timeout
+            && s(self, "drainTimeout", place, found)
+        {
+            self.settings.drain_timeout = *value;
+        }
+        if let Some(At { value, place }) = &document.grace_period
+            && s(self, "gracePeriod", place, found)
+        {
+            self.settings.grace_period = *value;
+        }
+        if let Some(later) = &document.rollouts {
+            found.push(not_enforced(&later.place, "rollouts"));
+        }
+    }
+
+    fn discovery(&mut self, discovery: &raw::Discovery, found: &mut Vec<Diagnostic>) {
+        if let Some(docker) = &discovery.docker
+            && self.first("discovery.docker", &docker.meta.place, found)
+        {
+            self.settings.docker = Some(resolve_docker(docker, found));
+        }
+        for (later, name) in [
+            (&discovery.swarm, "discovery.swarm"),
+            (&discovery.kubernetes, "discovery.kubernetes"),
+            (&discovery.consul, "discovery.consul"),
+            (&discovery.etcd, "discovery.etcd"),
+            (&discovery.dns, "discovery.dns"),
+            (&discovery.file, "discovery.file"),
+        ] {
+            if let Some(later) = later {
+                found.push(not_enforced(&later.place, name));
+            }
+        }
+    }
+
+    fn first(&mut self, key: &'static str, place: &Place, found: &mut Vec<Diagnostic>) -> bool {
+        match self.seen.iter().find(|(seen, _)| *seen == key) {
+            Some((_, before)) => {
+                let message = format!("{key} is set twice, first at {}", before.source);
+                found.push(
+                    Diagnostic::error(place, message).help("the first is kept; remove one of them"),
+                );
+                false
+            }
+            None => {
+                self.seen.push((key, place.clone()));
+                true
+            }
+        }
+    }
+}
+
+/// A known field without effect in this version: never ignored in silence.
+pub(crate) fn not_enforced(place: &Place, name: &str) -> Diagnostic {
+    Diagnostic::warning(
+        place,
+        format!("{name} is read but not enforced by this version"),
+    )
+}
+
+fn resolve_admin(raw: &raw::Admin, found: &mut Vec<Diagnostic>) -> Admin {
+    let mut admin = Admin::default();
+    if let Some(bind) = &raw.bind {
+        match parse_bind(&bind.value) {
+            Ok(value) => admin.bind = value,
+            Err(diagnostic) => found.push(diagnostic(&bind.place)),
+        }
+        if let AdminBind::Tcp(address) = &admin.bind
+            && !address.ip().to_canonical().is_loopback()
+        {
+            let message =
+                format!("the admin server on {address} can be reached from other machines");
+            let help = "everybody there can read the configuration and metrics; bind 127.0.0.1 or unix:///path, or let a firewall guard it";
+            found.push(Diagnostic::warning(&bind.place, message).help(help));
+        }
+    }
+    admin.token_file = token_file(raw, found);
+    for host in raw.hosts.iter().flatten() {
+        match HostPattern::parse(&host.value) {
+            Ok(Some(HostPattern::Exact(name))) => admin.hosts.push(name.to_string()),
+            Ok(_) => found.push(Diagnostic::error(
+                &host.place,
+                "a host of the admin server has no star",
+            )),
+            Err(invalid) => found.push(Diagnostic::error(&host.place, invalid.to_string())),
+        }
+    }
+    admin
+}
+
+fn parse_bind(text: &str) -> Result<AdminBind, impl FnOnce(&Place) -> Diagnostic> {
+    if let Some(path) = text.strip_prefix("unix://") {
+        let absolute = path.starts_with('/') && !path.contains('\0');
+        return match absolute {
+            true => Ok(AdminBind::Unix(PathBuf::from(path))),
+            false => Err(refuse(
+                format!("{text:?} has no absolute path"),
+                Some("write unix:///run/weir.sock".into()),
+            )),
+        };
+    }
+    let text = text.strip_prefix("http://").unwrap_or(text);
+    SocketAddr::parse(text)
+        .map(AdminBind::Tcp)
+        .map_err(|refused| refuse(refused.message, refused.help))
+}
+
+fn refuse(message: String, help: Option<String>) -> impl FnOnce(&Place) -> Diagnostic {
+    move |place| {
+        let mut diagnostic = Diagnostic::error(place, message);
+        diagnostic.help = help;
+        diagnostic
+    }
+}
+
+/// `tokenFile: /path` and `token: file:/path` are the same; a token in the text itself is refused and
+/// never repeated in the message.
+fn token_file(raw: &raw::Admin, found: &mut Vec<Diagnostic>) -> Option<PathBuf> {
+    let from_token = raw.token.as_ref().and_then(|token| {
+        let path = token
+            .value
+            .strip_prefix("file:")
+            .filter(|path| !path.is_empty());
+        if path.is_none() {
+            let help =
+                "write the token to a file and name it, as in token: file:/run/secrets/weir-token";
+            found.push(
+                Diagnostic::error(&token.place, "a token is not written in the configuration")
+                    .help(help),
+            );
+        }
+        path.map(PathBuf::from)
+    });
+    match (&raw.token_file, from_token) {
+        (Some(file), Some(_)) => {
+            found.push(Diagnostic::error(
+                &file.place,
+                "tokenFile and token are both given; keep one",
+            ));
+            Some(file.value.clone())
+        }
+        (Some(file), None) => Some(file.value.clone()),
+        (None, from_token) => from_token,
+    }
+}
+
+fn resolve_docker(raw: &raw::Docker, found: &mut Vec<Diagnostic>) -> DockerSettings {
+    let mut docker = DockerSettings::default();
+    if let Some(endpoint) = &raw.endpoint {
+        match ["unix:///", "tcp://", "http://"]
+            .iter()
+            .any(|scheme| endpoint.value.starts_with(scheme))
+        {
+            true => docker.endpoint.clone_from(&endpoint.value),
+            false => {
+                let message = format!("{:?} is not the address of a Docker engine", endpoint.value);
+                let help = "write unix:///var/run/docker.sock or tcp://host:2375";
+                found.push(Diagnostic::error(&endpoint.place, message).help(help));
+            }
+        }
+    }
+    docker.network = raw.network.as_ref().map(|network| network.value.clone());
+    if let Some(hold) = &raw.hold {
+        docker.hold = hold.value;
+    }
+    if let Some(allow) = &raw.allow_loopback_endpoints {
+        docker.allow_loopback_endpoints = allow.value;
+    }
+    docker
+}
