@@ -1,0 +1,12 @@
+//! HTTP/1.1 through the binary, seen from both of its sides.
+
+mod expect;
+mod flow;
+mod framing;
+mod headers;
+mod hostile;
+mod limits;
+mod observe;
+mod pool;
+mod targets;
+mod upgrade;
