@@ -67,7 +67,12 @@ impl fmt::Display for Diff {
 /// Compares two models.
 #[must_use]
 pub fn diff(old: &Model, new: &Model) -> Diff {
-    let (old, new) = (dump(old), dump(new));
+    diff_dumps(&dump(old), &dump(new))
+}
+
+/// Compares two models by what [`dump()`] made of them: one of them may be another process's.
+#[must_use]
+pub fn diff_dumps(old: &Value, new: &Value) -> Diff {
     let mut changes = Vec::new();
     compare(
         "listener",

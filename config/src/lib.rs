@@ -31,7 +31,7 @@ mod yaml;
 
 pub use compile::{Compiled, check, compile};
 pub use diagnostic::{Diagnostic, Files, Place, Severity};
-pub use diff::{Change, ChangeKind, Diff, diff};
+pub use diff::{Change, ChangeKind, Diff, diff, diff_dumps};
 pub use dump::dump;
 pub use fragment::Fragment;
 pub use schema::schema;
