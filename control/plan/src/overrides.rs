@@ -3,9 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use weir_config::model::{
-    BackendRef, Model, Rule, Service, ServiceName, Version, VersionName, Weight,
-};
+use weir_config::model::{Model, Rule, Service, ServiceName, Version, VersionName, Weight};
 
 use crate::shares::{WHOLE, apportion, overlay, percent, weight};
 

@@ -1,0 +1,98 @@
+//! Changing weights by hand.
+
+use std::time::Duration;
+
+use axum::Json;
+use axum::body::Bytes;
+use axum::extract::rejection::BytesRejection;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use serde::de::DeserializeOwned;
+
+use super::error::ApiError;
+use super::read::show;
+use super::types::{CanaryChange, ClearRequest, Reply, SetRequest};
+use crate::control::{Control, Outcome};
+
+/// How long an answer waits for the data plane; it takes milliseconds when all is well.
+const APPLY: Duration = Duration::from_secs(2);
+/// The name for the record of someone who gives none.
+const NAMELESS: &str = "api";
+
+pub(super) async fn set(
+    State(control): State<Control>,
+    Path(service): Path<String>,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<Response, ApiError> {
+    let request: SetRequest = read(&bytes(body)?)?;
+    let by = request.by.unwrap_or_else(|| NAMELESS.into());
+    let outcome = control
+        .set_weights(service.clone(), request.weights, by)
+        .await?;
+    Ok(answer(&control, &service, outcome).await)
+}
+
+pub(super) async fn clear(
+    State(control): State<Control>,
+    Path(service): Path<String>,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<Response, ApiError> {
+    let body = bytes(body)?;
+    let request: ClearRequest = if body.is_empty() {
+        ClearRequest::default()
+    } else {
+        read(&body)?
+    };
+    let by = request.by.unwrap_or_else(|| NAMELESS.into());
+    let outcome = control.clear_weights(service.clone(), by).await?;
+    Ok(answer(&control, &service, outcome).await)
+}
+
+async fn answer(control: &Control, service: &str, outcome: Outcome) -> Response {
+    let in_force = control.wait_applied(outcome.generation, APPLY).await;
+    let mut warnings = outcome.warnings;
+    if !in_force {
+        warnings.push(format!(
+            "the data plane has not confirmed generation {} within {} s; see weir status",
+            outcome.generation,
+            APPLY.as_secs()
+        ));
+    }
+    let rollout = {
+        let facts = control.shared.board.lock();
+        weir_plan::rollout_of(&facts.configured, &facts.overrides, service)
+    };
+    let change = CanaryChange {
+        generation: outcome.generation,
+        in_force,
+        message: outcome.message,
+        warnings,
+        rollout: rollout.map(|rollout| show(&control.shared, &rollout)),
+    };
+    let status = if in_force {
+        StatusCode::OK
+    } else {
+        StatusCode::ACCEPTED
+    };
+    (status, Json(Reply::new(change))).into_response()
+}
+
+fn bytes(body: Result<Bytes, BytesRejection>) -> Result<Bytes, ApiError> {
+    body.map_err(|rejection| match rejection.status() {
+        StatusCode::PAYLOAD_TOO_LARGE => ApiError::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "too_large",
+            "the body is larger than 64 KiB",
+        ),
+        _ => ApiError::invalid(format!("the body could not be read: {rejection}")),
+    })
+}
+
+fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
+    serde_json::from_slice(body).map_err(|error| {
+        ApiError::invalid(format!(
+            r#"{error}; send {{"weights": {{"canary": "25"}}}}"#
+        ))
+    })
+}

@@ -1,0 +1,272 @@
+//! What is known of an engine's containers; it outlives the connection to the engine.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use bollard::models::{ContainerSummary, EventMessage};
+use weir_config::labels::{Container, ContainerReport, ContainerState};
+use weir_config::settings::DockerSettings;
+use weir_plan::{Hold, Seen};
+
+use super::convert::{self, Detail};
+use super::marks::{Effect, Marks};
+use crate::api::types;
+use crate::watcher::Found;
+
+/// The provider's name.
+pub(super) const DOCKER: &str = "docker";
+
+/// Opts a container in. Reading it properly is the label reader's affair; this decides only what is
+/// worth an inspection and what may be held.
+const ENABLE: &str = "weir.enable";
+
+pub(super) struct Known {
+    settings: DockerSettings,
+    /// The beginning of this process's own container's id, when it runs in one.
+    own_id: Option<String>,
+    pub(super) marks: Marks,
+    hold: Hold,
+    details: BTreeMap<String, Detail>,
+    /// Listed last or held, by id.
+    containers: BTreeMap<String, Container>,
+    on_host_network: BTreeSet<String>,
+    held: BTreeSet<String>,
+}
+
+/// A list, and what was asked along with it.
+pub(super) struct Listed {
+    pub(super) summaries: Vec<ContainerSummary>,
+    pub(super) details: Vec<(String, Detail)>,
+    /// [`Marks::now`] when it was asked for.
+    pub(super) moment: u64,
+}
+
+/// The containers of which enough is known.
+pub(super) struct Inspected(BTreeSet<String>);
+
+impl Inspected {
+    /// Those of a list that are opted in and have to be inspected.
+    pub(super) fn missing(&self, listed: &[ContainerSummary]) -> Vec<String> {
+        let enabled = |summary: &&ContainerSummary| {
+            summary
+                .labels
+                .as_ref()
+                .is_some_and(|labels| labels.contains_key(ENABLE))
+        };
+        let ids = listed
+            .iter()
+            .filter(enabled)
+            .filter_map(|summary| summary.id.clone());
+        ids.filter(|id| !self.0.contains(id)).collect()
+    }
+}
+
+/// What a list meant.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Taken {
+    /// Containers that are missing and kept nevertheless.
+    pub(super) held: usize,
+    /// Containers that were held and are let go.
+    pub(super) released: usize,
+    /// The list was empty and is not believed.
+    pub(super) empty: bool,
+    /// When the next one is let go.
+    pub(super) until: Option<Duration>,
+}
+
+impl Known {
+    pub(super) fn new(settings: DockerSettings, own_id: Option<String>) -> Self {
+        Self {
+            settings,
+            own_id,
+            marks: Marks::default(),
+            hold: Hold::default(),
+            details: BTreeMap::new(),
+            containers: BTreeMap::new(),
+            on_host_network: BTreeSet::new(),
+            held: BTreeSet::new(),
+        }
+    }
+
+    /// Takes an event.
+    pub(super) fn on_event(&mut self, event: &EventMessage) -> Effect {
+        let details = &self.details;
+        self.marks.on_event(event, |id| {
+            details
+                .get(id)
+                .and_then(|detail| detail.stop_signal.clone())
+        })
+    }
+
+    /// What need not be inspected, for a question that is asked while this goes on. `doubtful_too` asks again for
+    /// those marked as stopping: when they are listed nevertheless, their start may have been missed.
+    pub(super) fn inspected(&self, doubtful_too: bool) -> Inspected {
+        let sure = |id: &&String| !(doubtful_too && self.marks.is_stopping(id));
+        Inspected(self.details.keys().filter(sure).cloned().collect())
+    }
+
+    /// Takes a list; `now` counts from any fixed moment.
+    pub(super) fn take(&mut self, now: Duration, listed: Listed) -> Taken {
+        for (id, detail) in listed.details {
+            if let Some(started) = detail.started_nanos {
+                self.marks.saw_started(&id, started);
+            }
+            self.details.insert(id, detail);
+        }
+        let own_networks = self.own_networks(&listed.summaries);
+        let mut fresh = BTreeMap::new();
+        let mut on_host_network = BTreeSet::new();
+        for summary in &listed.summaries {
+            let detail = summary.id.as_ref().and_then(|id| self.details.get(id));
+            let network = self.network_for(summary, &own_networks);
+            let allow_loopback = self.settings.allow_loopback_endpoints;
+            let Some(container) = convert::container(summary, detail, network, allow_loopback)
+            else {
+                continue;
+            };
+            if self.marks.died_since(&container.id, listed.moment) {
+                continue;
+            }
+            if convert::on_host_network(summary) {
+                on_host_network.insert(container.id.clone());
+            }
+            fresh.insert(container.id.clone(), container);
+        }
+        let present: Vec<Seen> = fresh.values().filter_map(seen).collect();
+        let blank = listed.summaries.is_empty();
+        let decision = self.hold.observe(
+            now,
+            self.settings.hold,
+            &present,
+            blank,
+            &self.marks.stopping(),
+        );
+        for id in &decision.keep {
+            if let Some(container) = self.containers.remove(id) {
+                fresh.insert(id.clone(), container);
+            }
+        }
+        self.containers = fresh;
+        self.on_host_network = on_host_network;
+        let kept: BTreeSet<String> = self.containers.keys().cloned().collect();
+        self.marks.retain(&kept, listed.moment);
+        self.details.retain(|id, _| kept.contains(id));
+        let taken = Taken {
+            held: decision.keep.len(),
+            released: decision.released.len(),
+            empty: decision.empty_answer,
+            until: decision.until,
+        };
+        self.held = decision.keep;
+        taken
+    }
+
+    /// What the labels of all known containers say, with those on their way out as draining.
+    pub(super) fn found(&self) -> Found {
+        let containers: Vec<Container> = self
+            .containers
+            .values()
+            .map(|container| {
+                let mut container = container.clone();
+                if self.marks.is_stopping(&container.id) {
+                    container.state = ContainerState::Stopping;
+                }
+                container
+            })
+            .collect();
+        let (fragment, diagnostics, reports) = weir_config::labels::read(&containers);
+        let containers = reports.iter().map(|report| self.report(report)).collect();
+        Found {
+            provider: DOCKER.into(),
+            fragment,
+            diagnostics,
+            containers,
+        }
+    }
+
+    /// Containers known, for messages.
+    pub(super) fn count(&self) -> usize {
+        self.containers
+            .values()
+            .filter(|container| container.labels.contains_key(ENABLE))
+            .count()
+    }
+
+    fn report(&self, report: &ContainerReport) -> types::Container {
+        let id = report.id.to_string();
+        let is = |set: &BTreeSet<String>| set.iter().any(|full| full.starts_with(&id));
+        let mut reason = report.reason.to_string();
+        if !report.included
+            && report.address.is_none()
+            && report.service.is_some()
+            && is(&self.on_host_network)
+        {
+            reason = "it uses the host's network and has no address of its own; give it a network, or allow loopback \
+                      endpoints if Weir runs on the same host"
+                .into();
+        }
+        if !id.is_empty() && is(&self.held) {
+            reason
+                .push_str("; missing from the engine's answer without a stop event, kept for now");
+        }
+        types::Container {
+            container: report.container.to_string(),
+            id,
+            service: report.service.as_ref().map(ToString::to_string),
+            version: report.version.as_ref().map(ToString::to_string),
+            address: report.address.as_ref().map(ToString::to_string),
+            included: report.included,
+            reason,
+        }
+    }
+
+    /// The networks that this process's own container is on: from there it can reach others.
+    fn own_networks(&self, listed: &[ContainerSummary]) -> Vec<String> {
+        let Some(own_id) = &self.own_id else {
+            return Vec::new();
+        };
+        let own = listed
+            .iter()
+            .find(|summary| summary.id.as_ref().is_some_and(|id| id.starts_with(own_id)));
+        let mut names: Vec<String> = own.into_iter().flat_map(networks).cloned().collect();
+        names.sort();
+        names
+    }
+
+    /// The configured network, or else one that Weir shares with the container.
+    fn network_for<'a>(&'a self, summary: &ContainerSummary, own: &'a [String]) -> Option<&'a str> {
+        let shared = || {
+            own.iter()
+                .find(|name| networks(summary).any(|theirs| theirs == *name))
+        };
+        self.settings
+            .network
+            .as_deref()
+            .or_else(|| shared().map(String::as_str))
+    }
+}
+
+fn networks(summary: &ContainerSummary) -> impl Iterator<Item = &String> {
+    let all = summary
+        .network_settings
+        .as_ref()
+        .and_then(|settings| settings.networks.as_ref());
+    all.into_iter().flat_map(|networks| networks.keys())
+}
+
+/// A container that may be held, with the service it counts for.
+fn seen(container: &Container) -> Option<Seen> {
+    let label = |name: &str| container.labels.get(name);
+    label(ENABLE)?;
+    let group = label("weir.service")
+        .or_else(|| label("com.docker.compose.service"))
+        .or_else(|| label("com.docker.swarm.service.name"))
+        .unwrap_or(&container.name);
+    Some(Seen {
+        id: container.id.clone(),
+        group: group.clone(),
+    })
+}
+
+#[cfg(test)]
+mod tests;
