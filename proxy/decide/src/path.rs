@@ -73,6 +73,7 @@ pub fn canonicalize<'a>(
 
 fn rewrite(raw: &[u8], out: &mut Vec<u8>) -> Result<(), PathError> {
     out.clear();
+    out.reserve(raw.len());
     let mut segments = raw
         .strip_prefix(b"/")
         .ok_or(PathError::NotAbsolute)?
@@ -128,28 +129,30 @@ fn kind(segment: &[u8]) -> Segment {
 fn decode_segment(mut segment: &[u8], out: &mut Vec<u8>) -> Result<(), PathError> {
     while let Some((&byte, rest)) = segment.split_first() {
         segment = rest;
-        if byte == b'%' {
-            let ([high, low], after) = rest.split_first_chunk().ok_or(PathError::BadEscape)?;
-            segment = after;
-            match (hex(*high).ok_or(PathError::BadEscape)?) << 4
-                | hex(*low).ok_or(PathError::BadEscape)?
-            {
-                b'/' | b'\\' => return Err(PathError::EncodedSlash),
-                0..0x20 | 0x7f => return Err(PathError::EncodedControl),
-                value if scan::is_unreserved(value) => out.push(value),
-                value => escape(value, out),
+        match (byte, rest) {
+            (plain, _) if scan::is_path_character(plain) => out.push(plain),
+            (b'%', [high, low, after @ ..]) => {
+                decode(*high, *low, out)?;
+                segment = after;
             }
-        } else if scan::is_path_character(byte) {
-            out.push(byte);
-        } else {
-            match byte {
-                b'\\' => return Err(PathError::Backslash),
-                b'"' | b'<' | b'>' | b'[' | b']' | b'^' | b'`' | b'{' | b'|' | b'}' => {
-                    escape(byte, out)
-                }
-                _ => return Err(PathError::BadCharacter),
+            (b'%', _) => return Err(PathError::BadEscape),
+            (b'\\', _) => return Err(PathError::Backslash),
+            (b'"' | b'<' | b'>' | b'[' | b']' | b'^' | b'`' | b'{' | b'|' | b'}', _) => {
+                escape(byte, out)
             }
+            _ => return Err(PathError::BadCharacter),
         }
+    }
+    Ok(())
+}
+
+fn decode(high: u8, low: u8, out: &mut Vec<u8>) -> Result<(), PathError> {
+    let value = hex(high).zip(hex(low)).map(|(high, low)| high << 4 | low);
+    match value.ok_or(PathError::BadEscape)? {
+        b'/' | b'\\' => return Err(PathError::EncodedSlash),
+        0..0x20 | 0x7f => return Err(PathError::EncodedControl),
+        value if scan::is_unreserved(value) => out.push(value),
+        value => escape(value, out),
     }
     Ok(())
 }

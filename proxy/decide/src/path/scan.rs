@@ -1,10 +1,12 @@
 //! Character classes, and the pass over a path that most requests need no more than.
 
-const PATH: u8 = 1;
-const UNRESERVED: u8 = 2;
-/// Bytes that the quick pass steps over: path characters other than the slash.
-const STEP: u8 = 4;
+/// Not a path character.
+const STOP: u8 = 1;
+/// A slash, dot or semicolon: plain, except at the start of a segment.
+const EDGY: u8 = 2;
+const UNRESERVED: u8 = 4;
 
+/// The low half says what a byte is, the high half what the byte after it must not be.
 static CLASS: [u8; 256] = classes();
 
 const fn classes() -> [u8; 256] {
@@ -12,39 +14,8 @@ const fn classes() -> [u8; 256] {
     let mut byte = 0;
     while byte < 256 {
         #[expect(clippy::cast_possible_truncation, reason = "the loop ends at 255")]
-        let character = byte as u8;
-        // RFC 3986, sections 2.2, 2.3 and 3.3.
-        let unreserved =
-            character.is_ascii_alphanumeric() || matches!(character, b'-' | b'.' | b'_' | b'~');
-        let delimiter = matches!(
-            character,
-            b'!' | b'$'
-                | b'&'
-                | b'\''
-                | b'('
-                | b')'
-                | b'*'
-                | b'+'
-                | b','
-                | b';'
-                | b'='
-                | b':'
-                | b'@'
-        );
-        let mut class = 0;
-        if unreserved {
-            class |= UNRESERVED;
-        }
-        if unreserved || delimiter {
-            class |= PATH | STEP;
-        }
-        if character == b'/' {
-            class |= PATH;
-        }
-        #[expect(
-            clippy::indexing_slicing,
-            reason = "the loop stays below 256, and this runs in the compiler"
-        )]
+        let class = classify(byte as u8);
+        #[expect(clippy::indexing_slicing, reason = "runs in the compiler")]
         {
             table[byte] = class;
         }
@@ -53,40 +24,59 @@ const fn classes() -> [u8; 256] {
     table
 }
 
+/// RFC 3986, sections 2.2, 2.3 and 3.3.
+const fn classify(byte: u8) -> u8 {
+    let unreserved = byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~');
+    let delimiter = matches!(
+        byte,
+        b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b',' | b';' | b'=' | b':' | b'@'
+    );
+    let mut class = STOP << 4;
+    if unreserved {
+        class |= UNRESERVED;
+    }
+    if !(unreserved || delimiter || byte == b'/') {
+        class |= STOP;
+    }
+    if matches!(byte, b'/' | b'.' | b';') {
+        class |= EDGY;
+    }
+    if byte == b'/' {
+        class |= EDGY << 4;
+    }
+    class
+}
+
 #[expect(clippy::indexing_slicing, reason = "a byte is below 256")]
 #[inline]
-fn has(byte: u8, class: u8) -> bool {
-    CLASS[byte as usize] & class != 0
+fn class(byte: u8) -> u8 {
+    CLASS[byte as usize]
 }
 
 /// Whether a byte may stand bare in a path: `pchar` without escapes, and the slash.
+#[inline]
 pub(super) fn is_path_character(byte: u8) -> bool {
-    has(byte, PATH)
+    class(byte) & STOP == 0
 }
 
 /// RFC 3986, section 2.3: escaped or not, these mean the same.
+#[inline]
 pub(super) fn is_unreserved(byte: u8) -> bool {
-    has(byte, UNRESERVED)
+    class(byte) & UNRESERVED != 0
 }
 
-/// Whether a path is canonical and has nothing that needs a closer look: no escapes, and no segment that
-/// starts with a dot or a semicolon.
+/// Whether a path is canonical and has nothing that needs a closer look: no escapes, and no segment
+/// that starts with a slash, a dot or a semicolon. One look-up a byte, and no branch on what is found.
 #[inline]
 pub(super) fn is_plainly_canonical(path: &[u8]) -> bool {
-    let Some((b'/', mut rest)) = path.split_first() else {
+    let Some((b'/', rest)) = path.split_first() else {
         return false;
     };
-    // At each turn `rest` starts a segment.
-    loop {
-        if let Some(b'/' | b'.' | b';') = rest.first() {
-            return false;
-        }
-        let Some(stop) = rest.iter().position(|&byte| !has(byte, STEP)) else {
-            return true;
-        };
-        match rest.split_at_checked(stop) {
-            Some((_, [b'/', after @ ..])) => rest = after,
-            _ => return false,
-        }
+    let (mut found, mut unwanted) = (0, STOP | EDGY);
+    for &byte in rest {
+        let class = class(byte);
+        found |= class & unwanted;
+        unwanted = class >> 4;
     }
+    found == 0
 }
