@@ -47,7 +47,8 @@ pub fn compile(fragments: &[Fragment]) -> Compiled {
     compile_with(fragments, Severity::Warning)
 }
 
-/// Compiles files for a person who asks whether they are right; the diagnostics of reading come first.
+/// Compiles files for a person who asks whether they are right, with the diagnostics of reading, in the
+/// order of files and lines.
 ///
 /// Unlike [`compile()`], a reference to an unknown service is an error, unless discovery is configured.
 #[must_use]
@@ -60,6 +61,7 @@ pub fn check(loaded: &Loaded) -> Compiled {
     compiled
         .diagnostics
         .splice(0..0, loaded.diagnostics.iter().cloned());
+    compiled.diagnostics.sort_by(|a, b| a.source.cmp(&b.source));
     compiled
 }
 

@@ -50,7 +50,7 @@ pub fn read_with(
     for container in oldest_first {
         match member::read(container, options, &mut found) {
             Ok(member) => members.push(member),
-            Err(report) => reports.push(report),
+            Err(report) => reports.push(*report),
         }
     }
     let mut fragment = Fragment::default();

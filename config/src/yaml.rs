@@ -42,6 +42,8 @@ pub(crate) struct Node {
 pub(crate) enum Kind {
     /// `~`, `null` or nothing at all.
     Null,
+    /// A value that was reported and cannot be used, such as one with a variable that is not set.
+    Refused,
     /// Text with `${ENV}` filled in; not yet a number or anything else.
     Scalar(String),
     Sequence(Vec<Node>),
@@ -60,7 +62,7 @@ impl Node {
     /// What it is, for messages.
     pub(crate) fn describe(&self) -> &'static str {
         match self.kind {
-            Kind::Null => "nothing",
+            Kind::Null | Kind::Refused => "nothing",
             Kind::Scalar(_) => "a single value",
             Kind::Sequence(_) => "a list",
             Kind::Mapping(_) => "a mapping",

@@ -42,35 +42,37 @@ fn clashes(a: &Filter, b: &Filter) -> bool {
 }
 
 fn compile_one(raw: &raw::Filter, matches: &[Match], report: &mut Report) -> Option<Filter> {
-    let place = &raw.meta.place;
-    let kind = report.required(&raw.kind, place, "the type of the filter")?;
+    let kind = report.required(&raw.kind, &raw.meta, "the type of the filter")?;
     foreign(raw, kind.value, report);
     match kind.value {
         FilterKind::RequestHeaderModifier => {
-            let raw =
-                report.required(&raw.request_header_modifier, place, "requestHeaderModifier")?;
+            let raw = report.required(
+                &raw.request_header_modifier,
+                &raw.meta,
+                "requestHeaderModifier",
+            )?;
             Some(Filter::RequestHeaders(header::edits(raw, report)))
         }
         FilterKind::ResponseHeaderModifier => {
             let raw = report.required(
                 &raw.response_header_modifier,
-                place,
+                &raw.meta,
                 "responseHeaderModifier",
             )?;
             Some(Filter::ResponseHeaders(header::edits(raw, report)))
         }
         FilterKind::RequestRedirect => redirect(
-            report.required(&raw.request_redirect, place, "requestRedirect")?,
+            report.required(&raw.request_redirect, &raw.meta, "requestRedirect")?,
             matches,
             report,
         ),
         FilterKind::UrlRewrite => rewrite(
-            report.required(&raw.url_rewrite, place, "urlRewrite")?,
+            report.required(&raw.url_rewrite, &raw.meta, "urlRewrite")?,
             matches,
             report,
         ),
         FilterKind::DirectResponse => direct_response(
-            report.required(&raw.direct_response, place, "directResponse")?,
+            report.required(&raw.direct_response, &raw.meta, "directResponse")?,
             report,
         ),
         FilterKind::RequestMirror => {
@@ -156,7 +158,12 @@ fn redirect(raw: &raw::RequestRedirect, matches: &[Match], report: &mut Report) 
         .as_ref()
         .and_then(|raw| modifier(raw, matches, report));
     let hostname = raw.hostname.as_ref().and_then(|at| hostname(at, report));
-    if raw.scheme.is_none() && raw.hostname.is_none() && raw.path.is_none() && raw.port.is_none() {
+    if !raw.meta.broken
+        && raw.scheme.is_none()
+        && raw.hostname.is_none()
+        && raw.path.is_none()
+        && raw.port.is_none()
+    {
         let help = "give it a scheme, hostname, path or port";
         report.error_help(
             &raw.meta.place,
@@ -174,7 +181,7 @@ fn redirect(raw: &raw::RequestRedirect, matches: &[Match], report: &mut Report) 
 }
 
 fn rewrite(raw: &raw::UrlRewrite, matches: &[Match], report: &mut Report) -> Option<Filter> {
-    if raw.hostname.is_none() && raw.path.is_none() {
+    if !raw.meta.broken && raw.hostname.is_none() && raw.path.is_none() {
         report.error(
             &raw.meta.place,
             "this rewrite changes nothing; give it a hostname or a path",
@@ -204,15 +211,14 @@ fn modifier(
     matches: &[Match],
     report: &mut Report,
 ) -> Option<PathModifier> {
-    let place = &raw.meta.place;
-    let kind = report.required(&raw.kind, place, "the type of the path rewrite")?;
+    let kind = report.required(&raw.kind, &raw.meta, "the type of the path rewrite")?;
     let (full, prefix) = (&raw.replace_full_path, &raw.replace_prefix_match);
     match kind.value {
         RewriteKind::ReplaceFullPath => {
             if let Some(at) = prefix {
                 report.error(&at.place, "replacePrefixMatch is not for ReplaceFullPath");
             }
-            let at = report.required(full, place, "replaceFullPath")?;
+            let at = report.required(full, &raw.meta, "replaceFullPath")?;
             path::replacement(at, false, report).map(PathModifier::Full)
         }
         RewriteKind::ReplacePrefixMatch => {
@@ -226,7 +232,7 @@ fn modifier(
                 let help = "every match of the rule needs a path of type PathPrefix";
                 report.error_help(&kind.place, "there is no matched prefix to replace", help);
             }
-            let at = report.required(prefix, place, "replacePrefixMatch")?;
+            let at = report.required(prefix, &raw.meta, "replacePrefixMatch")?;
             path::replacement(at, true, report).map(PathModifier::Prefix)
         }
     }

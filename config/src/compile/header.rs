@@ -93,10 +93,10 @@ pub(super) fn edits(raw: &HeaderModifier, report: &mut Report) -> HeaderEdits {
         for header in headers.iter().flatten() {
             let place = &header.meta.place;
             let field = report
-                .required(&header.name, place, "the name of the header")
+                .required(&header.name, &header.meta, "the name of the header")
                 .and_then(|at| edited(at, report));
             let text = report
-                .required(&header.value, place, "the value of the header")
+                .required(&header.value, &header.meta, "the value of the header")
                 .and_then(|at| value(at, report));
             if let (Some(field), Some(text)) = (field, text) {
                 if out.iter().any(|(name, _)| *name == field) {
@@ -115,7 +115,7 @@ pub(super) fn edits(raw: &HeaderModifier, report: &mut Report) -> HeaderEdits {
         .flatten()
         .filter_map(|at| edited(at, report))
         .collect();
-    if raw.set.is_none() && raw.add.is_none() && raw.remove.is_none() {
+    if !raw.meta.broken && raw.set.is_none() && raw.add.is_none() && raw.remove.is_none() {
         let help = "give it set, add or remove";
         report.warn(
             &raw.meta.place,

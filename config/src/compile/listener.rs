@@ -29,12 +29,10 @@ pub(super) fn compile<'a>(
         if let Some(name) = &raw.name {
             listeners.known.insert(name.value.clone());
         }
-        if raw.meta.broken {
-            continue;
-        }
         let errors = report.errors();
         let listener = compile_one(raw, report);
-        if let Some(listener) = listener.filter(|_| report.errors() == errors)
+        let holds = report.errors() == errors && !raw.meta.broken;
+        if let Some(listener) = listener.filter(|_| holds)
             && alone(&listener, raw, &listeners.valid, report)
         {
             listeners.valid.push(Arc::new(listener));
@@ -83,10 +81,10 @@ fn overlap(a: SocketAddr, b: SocketAddr) -> bool {
 
 fn compile_one(raw: &raw::Listener, report: &mut Report) -> Option<Listener> {
     let place = &raw.meta.place;
-    let name = report.required(&raw.name, place, "the name of the listener")?;
+    let name = report.required(&raw.name, &raw.meta, "the name of the listener")?;
     let listener_name = report.valid(ListenerName::new(&name.value), &name.place);
     let bind = report
-        .required(&raw.bind, place, "the address to bind")
+        .required(&raw.bind, &raw.meta, "the address to bind")
         .map(|bind| bind.value);
     protocol(raw, report);
     let trusted_hops = trusted_hops(raw.trusted_hops.as_ref(), report);

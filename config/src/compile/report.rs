@@ -1,7 +1,7 @@
 //! Where the compiler writes down what it finds.
 
 use crate::diagnostic::{Diagnostic, Place, Severity};
-use crate::raw::At;
+use crate::raw::{At, Meta};
 
 /// Everything found so far.
 #[derive(Default)]
@@ -48,15 +48,16 @@ impl Report {
         self.push(crate::settings::not_enforced(place, field));
     }
 
-    /// A field that must be there.
+    /// A field that must be there. Of an object that could not be read whole nothing is said: the field may be what
+    /// was wrong with it.
     pub(crate) fn required<'a, T>(
         &mut self,
         field: &'a Option<T>,
-        place: &Place,
+        meta: &Meta,
         what: &str,
     ) -> Option<&'a T> {
-        if field.is_none() {
-            self.error(place, format!("{what} is missing"));
+        if field.is_none() && !meta.broken {
+            self.error(&meta.place, format!("{what} is missing"));
         }
         field.as_ref()
     }

@@ -42,12 +42,10 @@ pub(super) fn compile<'a>(
     let mut drafts: Vec<Draft> = Vec::new();
     let mut taken: BTreeMap<RouteName, Place> = BTreeMap::new();
     for raw in all {
-        if raw.meta.broken {
-            continue;
-        }
         let errors = report.errors();
-        let Some(mut draft) = compile_one(raw, names, report).filter(|_| report.errors() == errors)
-        else {
+        let draft = compile_one(raw, names, report);
+        let holds = report.errors() == errors && !raw.meta.broken;
+        let Some(mut draft) = draft.filter(|_| holds) else {
             continue;
         };
         if let Some(first) = taken.get(&draft.route.name) {
@@ -85,17 +83,16 @@ fn unclash(draft: &Draft, taken: &BTreeMap<RouteName, Place>) -> Option<RouteNam
 
 fn compile_one(raw: &raw::Route, names: &Names<'_>, report: &mut Report) -> Option<Draft> {
     let place = &raw.meta.place;
-    let name = report.required(&raw.name, place, "the name of the route")?;
+    let name = report.required(&raw.name, &raw.meta, "the name of the route")?;
     let name = report.valid(RouteName::new(&name.value), &name.place)?;
     let listeners = listeners(raw, names.listeners, report);
     let hosts = hosts(raw, report);
     let rules: Vec<_> = match raw.rules.as_deref() {
         None | Some([]) => {
-            report.error_help(
-                place,
-                "the route has no rules",
-                "a rule needs at least backendRefs",
-            );
+            if !raw.meta.broken {
+                let help = "a rule needs at least backendRefs";
+                report.error_help(place, "the route has no rules", help);
+            }
             return None;
         }
         Some(rules) => rules

@@ -46,7 +46,7 @@ pub(super) fn compile(raw: &raw::Rule, names: &Names<'_>, report: &mut Report) -
     let filters = filter::compile(raw.filters.as_deref().unwrap_or_default(), &matches, report);
     let backends = backends(raw, names, report);
     let answers = filters.iter().any(filter::answers);
-    if !answers && raw.backend_refs.as_ref().is_none_or(Vec::is_empty) {
+    if !answers && !raw.meta.broken && raw.backend_refs.as_ref().is_none_or(Vec::is_empty) {
         let help = "give it backendRefs, or a RequestRedirect or DirectResponse filter";
         report.error_help(place, "the rule has no destination", help);
     }
@@ -107,6 +107,9 @@ fn compile_match(raw: &raw::RouteMatch, report: &mut Report) -> Option<Match> {
 }
 
 fn path_match(raw: &raw::PathMatch, report: &mut Report) -> Option<PathMatch> {
+    if raw.meta.broken {
+        return None;
+    }
     let Some(value) = &raw.value else {
         if let Some(kind) = raw
             .kind
@@ -136,11 +139,10 @@ fn value_match(
     name_of: NameOf,
     report: &mut Report,
 ) -> Option<(Arc<str>, ValueMatch)> {
-    let place = &raw.meta.place;
     let name = report
-        .required(&raw.name, place, "the name to match")
+        .required(&raw.name, &raw.meta, "the name to match")
         .and_then(|at| name_of(at, report));
-    let value = report.required(&raw.value, place, "the value to match")?;
+    let value = report.required(&raw.value, &raw.meta, "the value to match")?;
     let value = match raw
         .kind
         .as_ref()
@@ -188,11 +190,7 @@ fn backends(raw: &raw::Rule, names: &Names<'_>, report: &mut Report) -> Vec<Back
 }
 
 fn backend(raw: &raw::BackendRef, names: &Names<'_>, report: &mut Report) -> Option<BackendRef> {
-    let at = report.required(
-        &raw.name,
-        &raw.meta.place,
-        "the service of the backend reference",
-    )?;
+    let at = report.required(&raw.name, &raw.meta, "the service of the backend reference")?;
     let service = report.valid(ServiceName::new(&at.value), &at.place)?;
     let version = match &raw.version {
         Some(at) => Some((report.valid(VersionName::new(&at.value), &at.place)?, at)),
@@ -247,7 +245,8 @@ fn unknown_service(at: &At<String>, names: &Names<'_>, report: &mut Report) {
         Severity::Error => Diagnostic::error(&at.place, message),
         Severity::Warning => Diagnostic::warning(&at.place, message),
     };
-    report.push(diagnostic.help(help));
+    // Not counted as an error of the route: it stays, and the reference answers 500.
+    report.found.push(diagnostic.help(help));
 }
 
 pub(crate) fn sticky(raw: &raw::Sticky, report: &mut Report) -> Option<Sticky> {
@@ -256,6 +255,9 @@ pub(crate) fn sticky(raw: &raw::Sticky, report: &mut Report) -> Option<Sticky> {
     let given = usize::from(raw.cookie.is_some())
         + usize::from(raw.header.is_some())
         + usize::from(by_address.is_some());
+    if raw.meta.broken {
+        return None;
+    }
     if given != 1 {
         report.error_help(
             place,

@@ -41,13 +41,12 @@ pub(super) fn compile<'a>(
         known: BTreeSet::new(),
     };
     for (name, parts) in by_name(all, report) {
-        if !parts.iter().any(|part| part.meta.broken) {
-            let errors = report.errors();
-            let service = compile_one(&name, &parts, report);
-            services
-                .valid
-                .extend(service.filter(|_| report.errors() == errors).map(Arc::new));
-        }
+        let errors = report.errors();
+        let service = compile_one(&name, &parts, report);
+        let holds = report.errors() == errors && !parts.iter().any(|part| part.meta.broken);
+        services
+            .valid
+            .extend(service.filter(|_| holds).map(Arc::new));
         services.known.insert(name.value);
     }
     services
@@ -162,7 +161,7 @@ fn endpoint(
     report: &mut Report,
 ) -> Option<Endpoint> {
     let place = &raw.meta.place;
-    let address = report.required(&raw.address, place, "the address of the endpoint")?;
+    let address = report.required(&raw.address, &raw.meta, "the address of the endpoint")?;
     if address.value.port() == 0 || address.value.ip().is_unspecified() {
         let message = format!("{} is not an address that can be called", address.value);
         report.error_help(
@@ -209,8 +208,7 @@ fn versions(parts: &[&raw::Service], endpoints: &[Endpoint], report: &mut Report
     for part in parts {
         let mut here = BTreeSet::new();
         for raw in part.versions.iter().flatten() {
-            let Some(at) = report.required(&raw.name, &raw.meta.place, "the name of the version")
-            else {
+            let Some(at) = report.required(&raw.name, &raw.meta, "the name of the version") else {
                 continue;
             };
             let Some(name) = report.valid(VersionName::new(&at.value), &at.place) else {
@@ -308,7 +306,7 @@ pub(crate) fn health_check(raw: &raw::HealthCheck, report: &mut Report) -> Optio
         report.error(&tcp.meta.place, "a health check is http or tcp, not both");
     }
     if let Some(http) = &raw.http {
-        let at = report.required(&http.path, &http.meta.place, "the path of the health check")?;
+        let at = report.required(&http.path, &http.meta, "the path of the health check")?;
         let host = http
             .host
             .as_ref()

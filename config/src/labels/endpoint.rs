@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
 use super::keys::Labels;
+use super::member::Refusal;
 use super::{Container, ContainerState, Health, LabelOptions};
 use crate::diagnostic::Diagnostic;
 use crate::model::Admission;
@@ -19,23 +20,23 @@ const METADATA: [IpAddr; 2] = [
 ///
 /// # Errors
 /// The diagnostic for which the container is left out.
-pub(super) fn address(
-    labels: &Labels<'_>,
-    options: LabelOptions,
-) -> Result<SocketAddr, Diagnostic> {
+pub(super) fn address(labels: &Labels<'_>, options: LabelOptions) -> Result<SocketAddr, Refusal> {
     let ip = network_address(labels)?.to_canonical();
     if !options.allow_loopback_endpoints && is_guarded(ip) {
         let message = format!(
             "the address {ip} is loopback, link-local or a metadata service, which labels may not name"
         );
         let help = "attach the container to a network of its own, or set discovery.docker.allowLoopbackEndpoints";
-        return Err(Diagnostic::error(&labels.container.place(""), message).help(help));
+        return Err(Diagnostic::error(&labels.container.place(""), message)
+            .help(help)
+            .into());
     }
     if ip.is_unspecified() || ip.is_multicast() {
         return Err(Diagnostic::error(
             &labels.container.place(""),
             format!("{ip} is not an address that can be called"),
-        ));
+        )
+        .into());
     }
     Ok(SocketAddr::new(ip, port(labels)?))
 }
@@ -48,7 +49,7 @@ fn is_guarded(ip: IpAddr) -> bool {
     ip.is_loopback() || link_local || METADATA.contains(&ip)
 }
 
-fn network_address(labels: &Labels<'_>) -> Result<IpAddr, Diagnostic> {
+fn network_address(labels: &Labels<'_>) -> Result<IpAddr, Refusal> {
     let container = labels.container;
     let networks = || {
         container
@@ -65,7 +66,7 @@ fn network_address(labels: &Labels<'_>) -> Result<IpAddr, Diagnostic> {
                 true => "it is in no network with an address".to_owned(),
                 false => format!("it is in {}", networks()),
             };
-            Diagnostic::error(&place, message).help(help)
+            Diagnostic::error(&place, message).help(help).into()
         });
     }
     let chosen = container
@@ -82,13 +83,16 @@ fn network_address(labels: &Labels<'_>) -> Result<IpAddr, Diagnostic> {
                 &container.place(""),
                 "the container has no address of its own",
             )
-            .help(help))
+            .help(help)
+            .into())
         }
         (None, Some(_), Some(_)) => {
             let message = format!("the container is in several networks: {}", networks());
             let help =
                 "choose one with weir.network, or for all containers with discovery.docker.network";
-            Err(Diagnostic::error(&container.place("weir.network"), message).help(help))
+            Err(Diagnostic::error(&container.place("weir.network"), message)
+                .help(help)
+                .into())
         }
     }
 }
@@ -102,13 +106,14 @@ fn in_network(container: &Container, name: &str) -> Option<IpAddr> {
     find(name).or_else(|| qualified.and_then(|name| find(&name)))
 }
 
-fn port(labels: &Labels<'_>) -> Result<u16, Diagnostic> {
+fn port(labels: &Labels<'_>) -> Result<u16, Refusal> {
     if let Some(At { value, place }) = labels.text("weir.port") {
         return match value.parse::<u16>() {
             Ok(port) if port > 0 && value.bytes().all(|b| b.is_ascii_digit()) => Ok(port),
             _ => Err(
                 Diagnostic::error(&place, format!("{value:?} is not a port"))
-                    .help("a port is from 1 to 65535"),
+                    .help("a port is from 1 to 65535")
+                    .into(),
             ),
         };
     }
@@ -120,12 +125,15 @@ fn port(labels: &Labels<'_>) -> Result<u16, Diagnostic> {
         [port] if *port > 0 => Ok(*port),
         [] | [_] => Err(
             Diagnostic::error(&place, "the container exposes no TCP port")
-                .help("name the port that it listens on with weir.port"),
+                .help("name the port that it listens on with weir.port")
+                .into(),
         ),
         several => {
             let ports: Vec<String> = several.iter().map(ToString::to_string).collect();
             let message = format!("the container exposes several ports: {}", ports.join(", "));
-            Err(Diagnostic::error(&place, message).help("choose one with weir.port"))
+            Err(Diagnostic::error(&place, message)
+                .help("choose one with weir.port")
+                .into())
         }
     }
 }

@@ -118,11 +118,11 @@ impl<'c> Group<'c> {
         names.sort();
         names.dedup();
         let version = |name: &VersionName| {
-            let of = |member: &&Member<'_>| member.version == *name;
+            let of = |member: &Member<'_>| member.version == *name;
             let place = self
                 .members
                 .iter()
-                .find(of)
+                .find(|member| of(member))
                 .map(|member| member.container.place("weir.version"))
                 .unwrap_or_default();
             Version {
@@ -133,7 +133,7 @@ impl<'c> Group<'c> {
                 name: Some(At::new(name.to_string(), place)),
                 weight: self.newest(|member| {
                     Some(member)
-                        .filter(|m| of(&m))
+                        .filter(|m| of(m))
                         .and_then(|m| m.weight.clone())
                 }),
                 dormant: !all_dormant

@@ -12,6 +12,9 @@ use crate::model::{
 };
 use crate::raw::{At, Scalar};
 
+/// Why a container is left out.
+pub(super) type Refusal = Box<Diagnostic>;
+
 /// Whose a service's name is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Owner {
@@ -47,6 +50,8 @@ pub(super) struct Claim {
     pub(super) path: Option<At<String>>,
     /// Empty: all.
     pub(super) listeners: Vec<At<String>>,
+    /// It asks for something, though perhaps nothing of that was right.
+    pub(super) asked: bool,
 }
 
 /// Reads one container.
@@ -57,8 +62,8 @@ pub(super) fn read<'c>(
     container: &'c Container,
     options: LabelOptions,
     found: &mut Vec<Diagnostic>,
-) -> Result<Member<'c>, ContainerReport> {
-    let out = |reason: String| Err(report(container, false, reason));
+) -> Result<Member<'c>, Box<ContainerReport>> {
+    let out = |reason: String| Err(Box::new(report(container, false, reason)));
     match opted_in(container, found) {
         Ok(true) => {}
         Ok(false) if container.labels.keys().any(|name| is_ours(name)) => {
@@ -75,7 +80,7 @@ pub(super) fn read<'c>(
                 Some(help) => format!("{}; {help}", diagnostic.message),
                 None => diagnostic.message.clone(),
             };
-            found.push(diagnostic);
+            found.push(*diagnostic);
             out(reason)
         }
     }
@@ -102,7 +107,7 @@ fn assemble<'c>(
     labels: &Labels<'c>,
     options: LabelOptions,
     found: &mut Vec<Diagnostic>,
-) -> Result<Member<'c>, Diagnostic> {
+) -> Result<Member<'c>, Refusal> {
     let container = labels.container;
     let (service, owner) = service(labels)?;
     let version = match labels.text("weir.version") {
@@ -127,7 +132,7 @@ fn assemble<'c>(
     })
 }
 
-fn service(labels: &Labels<'_>) -> Result<(At<String>, Owner), Diagnostic> {
+fn service(labels: &Labels<'_>) -> Result<(At<String>, Owner), Refusal> {
     let container = labels.container;
     let derived = |name: &str, owner: Owner| (At::new(name.to_owned(), container.place("")), owner);
     let (name, owner) = match (
@@ -182,10 +187,11 @@ fn claim(labels: &Labels<'_>, found: &mut Vec<Diagnostic>) -> Claim {
     if !labels.has("weir.host") {
         claim.every_host = claim.path.as_ref().map(|path| path.place.clone());
     }
-    match narrow {
-        true => claim,
-        false => Claim::default(),
+    if !narrow {
+        claim = Claim::default();
     }
+    claim.asked = labels.has("weir.host") || labels.has("weir.path");
+    claim
 }
 
 impl Member<'_> {
@@ -212,6 +218,9 @@ impl Member<'_> {
         };
         let reason = match has_route {
             true => state.to_owned(),
+            false if self.claim.asked => {
+                format!("{state}; no route: what its labels ask for was refused")
+            }
             false => format!(
                 "{state}; no label makes a route: add weir.host or weir.path, or name the service in a file"
             ),

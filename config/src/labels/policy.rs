@@ -84,8 +84,12 @@ fn group<T>(
         return None;
     }
     let mut here = Vec::new();
+    let label = match prefix.ends_with('.') {
+        true => format!("{prefix}*"),
+        false => prefix.to_owned(),
+    };
     let meta = Meta {
-        place: labels.container.place(prefix.trim_end_matches('.')),
+        place: labels.container.place(&label),
         broken: false,
     };
     let raw = read(labels, meta, &mut here);

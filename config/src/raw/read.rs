@@ -56,6 +56,7 @@ impl<'a> Reader<'a> {
     pub(crate) fn mapping<'n>(&mut self, node: &'n Node, what: &str) -> Option<&'n [(Key, Node)]> {
         match &node.kind {
             Kind::Mapping(entries) => Some(entries),
+            Kind::Refused => self.reported(),
             _ => {
                 self.error(
                     node.mark,
@@ -74,12 +75,18 @@ impl<'a> Reader<'a> {
                 "{:?} has no value, so it is as if it were not written",
                 key.text
             );
-            let help = "write {} for defaults, or remove the key";
+            let help = "give it a value or remove the key; {} stands for a mapping of defaults";
             self.found
                 .push(Diagnostic::warning(&self.place(key.mark), message).help(help));
             return None;
         }
         T::read(value, self)
+    }
+
+    /// Nothing can be read, and why was said before.
+    fn reported<T>(&mut self) -> Option<T> {
+        self.errors += 1;
+        None
     }
 
     pub(crate) fn unknown(&mut self, key: &Key, what: &str, known: &[&str]) {
@@ -97,13 +104,17 @@ impl<'a> Reader<'a> {
 
 impl<T: Scalar> Read for At<T> {
     fn read(node: &Node, reader: &mut Reader<'_>) -> Option<Self> {
-        let Kind::Scalar(text) = &node.kind else {
-            reader.error(
-                node.mark,
-                format!("{} is expected here, not {}", T::WHAT, node.describe()),
-                None,
-            );
-            return None;
+        let text = match &node.kind {
+            Kind::Scalar(text) => text,
+            Kind::Refused => return reader.reported(),
+            _ => {
+                reader.error(
+                    node.mark,
+                    format!("{} is expected here, not {}", T::WHAT, node.describe()),
+                    None,
+                );
+                return None;
+            }
         };
         match T::parse(text) {
             Ok(value) => Some(Self {
@@ -127,6 +138,7 @@ impl<T: Read> Read for Vec<T> {
                     .filter_map(|item| T::read(item, reader))
                     .collect(),
             ),
+            Kind::Refused => reader.reported(),
             _ => {
                 let help = "write - before each item, or put them in [ ]".to_owned();
                 reader.error(

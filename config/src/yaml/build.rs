@@ -229,7 +229,7 @@ impl<'a> Builder<'a> {
                 self.parsed
                     .diagnostics
                     .push(Diagnostic::error(&place, message).help(help));
-                Kind::Null
+                Kind::Refused
             }
         }
     }
@@ -323,7 +323,7 @@ fn trimmed(text: &str, start: usize, end: usize) -> usize {
 
 fn height(node: &Node) -> usize {
     match &node.kind {
-        Kind::Null | Kind::Scalar(_) => 1,
+        Kind::Null | Kind::Refused | Kind::Scalar(_) => 1,
         Kind::Sequence(items) => 1 + items.iter().map(height).max().unwrap_or(0),
         Kind::Mapping(entries) => {
             1 + entries
