@@ -1,0 +1,8 @@
+//! What is counted and written down of every request.
+
+pub mod access_log;
+pub mod metrics;
+pub mod names;
+mod record;
+
+pub use record::{Flag, Record};

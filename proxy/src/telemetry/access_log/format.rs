@@ -1,0 +1,128 @@
+//! One request as one line.
+
+use std::io::Write;
+
+use super::clock::Clock;
+use super::escape;
+use crate::telemetry::Record;
+
+/// A JSON object. Every key is always there; what is absent is `null`.
+pub(super) fn json(out: &mut Vec<u8>, clock: &mut Clock, record: &Record<'_>) {
+    out.extend_from_slice(b"{\"ts\":\"");
+    clock.rfc3339(record.time, out);
+    out.extend_from_slice(b"\",\"request_id\":");
+    text(out, record.request_id);
+    out.extend_from_slice(b",\"trace_id\":");
+    text(out, record.trace_id.unwrap_or_default());
+    for (key, value) in [
+        (",\"listener\":", record.listener),
+        (",\"route\":", record.route),
+        (",\"service\":", record.service),
+        (",\"version\":", record.version),
+        (",\"endpoint\":", record.endpoint.unwrap_or_default()),
+    ] {
+        out.extend_from_slice(key.as_bytes());
+        text(out, value.as_bytes());
+    }
+    for (key, value) in [
+        (",\"method\":", record.method),
+        (",\"host\":", record.host),
+        (",\"path\":", record.path),
+    ] {
+        out.extend_from_slice(key.as_bytes());
+        text(out, value);
+    }
+    out.extend_from_slice(b",\"status\":");
+    number(out, u64::from(record.status));
+    out.extend_from_slice(b",\"flags\":\"");
+    out.extend_from_slice(record.flag.text().as_bytes());
+    out.extend_from_slice(b"\",\"bytes_in\":");
+    number(out, record.bytes_in);
+    out.extend_from_slice(b",\"bytes_out\":");
+    number(out, record.bytes_out);
+    out.extend_from_slice(b",\"duration_us\":");
+    number(out, micros(record.duration));
+    out.extend_from_slice(b",\"upstream_us\":");
+    match record.upstream {
+        Some(upstream) => number(out, micros(upstream)),
+        None => out.extend_from_slice(b"null"),
+    }
+    out.extend_from_slice(b",\"attempts\":");
+    number(out, u64::from(record.attempts));
+    // Writing to a Vec does not fail.
+    let _ = write!(
+        out,
+        ",\"client\":\"{}\",\"peer\":\"{}\"",
+        record.client, record.peer
+    );
+    out.extend_from_slice(b",\"tls\":null}\n");
+}
+
+/// The Common Log Format of httpd: `client - - [time] "request" status bytes`.
+pub(super) fn common(out: &mut Vec<u8>, clock: &mut Clock, record: &Record<'_>) {
+    common_part(out, clock, record);
+    out.push(b'\n');
+}
+
+/// The Combined Log Format. Referer and User-Agent are not kept of a request and stand as `-`; what
+/// follows them is `"host" "flags" duration_us "endpoint" "request_id"`.
+pub(super) fn combined(out: &mut Vec<u8>, clock: &mut Clock, record: &Record<'_>) {
+    common_part(out, clock, record);
+    out.extend_from_slice(b" \"-\" \"-\" ");
+    quoted(out, record.host);
+    out.push(b' ');
+    quoted(out, record.flag.text().as_bytes());
+    out.push(b' ');
+    number(out, micros(record.duration));
+    out.push(b' ');
+    quoted(out, record.endpoint.unwrap_or_default().as_bytes());
+    out.push(b' ');
+    quoted(out, record.request_id);
+    out.push(b'\n');
+}
+
+fn common_part(out: &mut Vec<u8>, clock: &mut Clock, record: &Record<'_>) {
+    // Writing to a Vec does not fail.
+    let _ = write!(out, "{} - - [", record.client);
+    clock.common(record.time, out);
+    out.extend_from_slice(b"] \"");
+    if record.method.is_empty() {
+        out.push(b'-');
+    } else {
+        escape::common(record.method, out);
+        out.push(b' ');
+        escape::common(record.path, out);
+        out.extend_from_slice(if record.minor == 0 {
+            b" HTTP/1.0"
+        } else {
+            b" HTTP/1.1"
+        });
+    }
+    out.extend_from_slice(b"\" ");
+    number(out, u64::from(record.status));
+    out.push(b' ');
+    number(out, record.bytes_out);
+}
+
+fn quoted(out: &mut Vec<u8>, value: &[u8]) {
+    out.push(b'"');
+    escape::common(if value.is_empty() { b"-" } else { value }, out);
+    out.push(b'"');
+}
+
+fn text(out: &mut Vec<u8>, value: &[u8]) {
+    match value.is_empty() {
+        true => out.extend_from_slice(b"null"),
+        false => escape::json(value, out),
+    }
+}
+
+fn number(out: &mut Vec<u8>, value: u64) {
+    out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
+}
+
+fn micros(time: std::time::Duration) -> u64 {
+    time.as_secs()
+        .saturating_mul(1_000_000)
+        .saturating_add(u64::from(time.subsec_micros()))
+}

@@ -1,0 +1,274 @@
+//! The counters as text: the Prometheus exposition format 0.0.4, which every scraper reads.
+
+use std::collections::BTreeMap;
+use std::fmt::{Display, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::Metrics;
+use super::histogram::{BOUNDS_TEXT, Reading};
+use super::series::How;
+use super::shard::Plain;
+use super::store::GroupReading;
+use crate::snapshot::{LabelId, SeriesIds};
+use crate::telemetry::names::{self, Family};
+
+/// The content type of [`Metrics::encode`].
+pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// What is not counted but looked up at the moment of a scrape.
+#[derive(Debug, Default, Clone)]
+pub struct Gauges {
+    pub draining: bool,
+    /// Service, state, how many endpoints.
+    pub endpoints: Vec<(Arc<str>, &'static str, u64)>,
+}
+
+/// A copy of all numbers, taken under the lock so that the text is made without it.
+struct Totals {
+    requests: BTreeMap<(SeriesIds, [&'static str; 4]), u64>,
+    groups: Vec<(SeriesIds, GroupReading)>,
+    in_flight: u64,
+    upstream: u64,
+    panics: u64,
+    rejected: u64,
+    opened: BTreeMap<LabelId, u64>,
+    open: BTreeMap<LabelId, u64>,
+    retries: BTreeMap<&'static str, u64>,
+    malformed: BTreeMap<u16, u64>,
+    series_dropped: u64,
+}
+
+impl Metrics {
+    /// All families with `extra` behind them, which is text of the same format from elsewhere.
+    #[must_use]
+    pub fn encode(&self, extra: &str, gauges: &Gauges) -> String {
+        let totals = self.totals();
+        let mut text = Text(String::with_capacity(4096 + extra.len()));
+        self.encode_requests(&mut text, &totals);
+        text.single(names::INFLIGHT, totals.in_flight);
+        text.labelled(names::RETRIES, "reason", &totals.retries);
+        text.labelled(names::MALFORMED, "reason", &totals.malformed);
+        text.labelled(names::DOWNSTREAM, "listener", &self.named(&totals.open));
+        text.labelled(
+            names::DOWNSTREAM_TOTAL,
+            "listener",
+            &self.named(&totals.opened),
+        );
+        text.single(names::REJECTED, totals.rejected);
+        text.single(names::UPSTREAM, totals.upstream);
+        text.family(names::ENDPOINT_HEALTH);
+        for (service, state, count) in &gauges.endpoints {
+            text.sample(
+                names::ENDPOINT_HEALTH.name,
+                "",
+                &[("service", service), ("state", state)],
+                count,
+            );
+        }
+        text.single(names::PANICS, totals.panics);
+        text.single(names::DRAIN_ACTIVE, u64::from(gauges.draining));
+        text.single(names::LOG_DROPPED, self.log_dropped.load(Ordering::Relaxed));
+        text.single(names::SERIES_DROPPED, totals.series_dropped);
+        text.0.push_str(extra);
+        if !text.0.ends_with('\n') {
+            text.0.push('\n');
+        }
+        text.0
+    }
+
+    fn totals(&self) -> Totals {
+        let store = self.lock();
+        let mut requests = BTreeMap::new();
+        for (key, number) in store.requests() {
+            let How {
+                method,
+                class,
+                flag,
+                minor,
+            } = key.how;
+            let protocol = if minor == 0 { "HTTP/1.0" } else { "HTTP/1.1" };
+            let how = [class.text(), method.label(), protocol, flag.text()];
+            *requests.entry((key.ids, how)).or_default() += number;
+        }
+        let mut groups: Vec<_> = store.groups().into_iter().collect();
+        groups.sort_by_key(|(ids, _)| *ids);
+        let sum = |number: fn(&Plain) -> &AtomicU64| {
+            store.plain().fold(0u64, |sum, plain| {
+                sum.wrapping_add(number(plain).load(Ordering::Relaxed))
+            })
+        };
+        let mut totals = Totals {
+            requests,
+            groups,
+            in_flight: difference(sum(|p| &p.started), sum(|p| &p.ended)),
+            upstream: difference(sum(|p| &p.upstream_opened), sum(|p| &p.upstream_closed)),
+            panics: sum(|p| &p.panics),
+            rejected: sum(|p| &p.rejected),
+            opened: BTreeMap::new(),
+            open: BTreeMap::new(),
+            retries: BTreeMap::new(),
+            malformed: BTreeMap::new(),
+            series_dropped: store.dropped(),
+        };
+        let mut closed = BTreeMap::<LabelId, u64>::new();
+        for plain in store.plain() {
+            plain
+                .closed
+                .read(|listener, n| *closed.entry(listener).or_default() += n);
+            plain
+                .opened
+                .read(|listener, n| *totals.opened.entry(listener).or_default() += n);
+            plain
+                .retries
+                .read(|reason, n| *totals.retries.entry(reason).or_default() += n);
+            plain
+                .malformed
+                .read(|status, n| *totals.malformed.entry(status).or_default() += n);
+        }
+        for (listener, opened) in &totals.opened {
+            let closed = closed.get(listener).copied().unwrap_or(0);
+            totals.open.insert(*listener, difference(*opened, closed));
+        }
+        totals
+    }
+
+    fn encode_requests(&self, text: &mut Text, totals: &Totals) {
+        text.family(names::REQUESTS);
+        let mut known: Option<(SeriesIds, String)> = None;
+        for ((ids, [class, method, protocol, flag]), number) in &totals.requests {
+            let labels = match &known {
+                Some((of, labels)) if of == ids => labels,
+                _ => &known.insert((*ids, self.labels_of(*ids))).1,
+            };
+            let how = format_args!(
+                "code_class=\"{class}\",method=\"{method}\",protocol=\"{protocol}\",flag=\"{flag}\""
+            );
+            text.raw(
+                names::REQUESTS.name,
+                "",
+                format_args!("{labels},{how}"),
+                number,
+            );
+        }
+        let groups: Vec<_> = totals
+            .groups
+            .iter()
+            .map(|(ids, group)| (self.labels_of(*ids), group))
+            .collect();
+        for (family, reading) in [
+            (
+                names::REQUEST_DURATION,
+                (|g| &g.duration) as fn(&GroupReading) -> &Reading,
+            ),
+            (names::UPSTREAM_DURATION, |g| &g.upstream),
+        ] {
+            text.family(family);
+            for (labels, group) in &groups {
+                text.histogram(family.name, labels, reading(group));
+            }
+        }
+        for (family, number) in [
+            (
+                names::REQUEST_BYTES,
+                (|g| g.request_bytes) as fn(&GroupReading) -> u64,
+            ),
+            (names::RESPONSE_BYTES, |g| g.response_bytes),
+        ] {
+            text.family(family);
+            for (labels, group) in &groups {
+                text.raw(family.name, "", labels, number(group));
+            }
+        }
+    }
+
+    fn labels_of(&self, ids: SeriesIds) -> String {
+        let named = [
+            ("listener", ids.listener),
+            ("route", ids.route),
+            ("service", ids.service),
+            ("version", ids.version),
+        ];
+        let pairs = named.map(|(key, id)| format!("{key}=\"{}\"", escape(&self.labels.text(id))));
+        pairs.join(",")
+    }
+
+    fn named(&self, numbers: &BTreeMap<LabelId, u64>) -> BTreeMap<Arc<str>, u64> {
+        numbers
+            .iter()
+            .map(|(id, number)| (self.labels.text(*id), *number))
+            .collect()
+    }
+}
+
+/// What was opened less what was closed. The two are read one after the other, so that the first may be behind.
+fn difference(begun: u64, ended: u64) -> u64 {
+    begun.saturating_sub(ended)
+}
+
+struct Text(String);
+
+impl Text {
+    fn family(&mut self, family: Family) {
+        // Writing to a String does not fail.
+        let _ = writeln!(
+            self.0,
+            "# HELP {0} {1}\n# TYPE {0} {2}",
+            family.name,
+            family.help,
+            family.kind.text()
+        );
+    }
+
+    fn single(&mut self, family: Family, value: u64) {
+        self.family(family);
+        let _ = writeln!(self.0, "{} {value}", family.name);
+    }
+
+    fn labelled<K: Display>(&mut self, family: Family, label: &str, numbers: &BTreeMap<K, u64>) {
+        self.family(family);
+        for (value, number) in numbers {
+            self.sample(family.name, "", &[(label, &value.to_string())], number);
+        }
+    }
+
+    fn sample(&mut self, name: &str, suffix: &str, labels: &[(&str, &str)], value: impl Display) {
+        let pairs: Vec<_> = labels
+            .iter()
+            .map(|(key, text)| format!("{key}=\"{}\"", escape(text)))
+            .collect();
+        self.raw(name, suffix, pairs.join(","), value);
+    }
+
+    fn raw(&mut self, name: &str, suffix: &str, labels: impl Display, value: impl Display) {
+        let _ = writeln!(self.0, "{name}{suffix}{{{labels}}} {value}");
+    }
+
+    fn histogram(&mut self, name: &str, labels: &str, reading: &Reading) {
+        let mut below = 0;
+        for (bucket, bound) in reading.buckets.iter().zip(BOUNDS_TEXT) {
+            below += bucket;
+            self.raw(
+                name,
+                "_bucket",
+                format_args!("{labels},le=\"{bound}\""),
+                below,
+            );
+        }
+        let (seconds, micros) = (reading.sum_us / 1_000_000, reading.sum_us % 1_000_000);
+        self.raw(name, "_sum", labels, format_args!("{seconds}.{micros:06}"));
+        self.raw(name, "_count", labels, reading.count());
+    }
+}
+
+/// Label values are names, which hold nothing that needs it; this is for the day they do.
+fn escape(text: &str) -> std::borrow::Cow<'_, str> {
+    match text.contains(['\\', '"', '\n']) {
+        false => text.into(),
+        true => text
+            .replace('\\', "\\\\")
+            .replace('"', "\\\"")
+            .replace('\n', "\\n")
+            .into(),
+    }
+}

@@ -1,0 +1,152 @@
+//! A worker's part of the counters.
+
+use std::cell::{Cell, RefCell};
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use rustc_hash::FxHashMap;
+
+use super::Metrics;
+use super::histogram::add;
+use super::series::{Series, SeriesKey};
+use super::store::ShardId;
+use super::tally::{Tally, TallyView};
+use crate::snapshot::LabelId;
+use crate::telemetry::Record;
+
+/// The counters that one worker writes. Not `Sync`: it belongs to its thread.
+#[derive(Debug)]
+pub(crate) struct Shard {
+    metrics: Arc<Metrics>,
+    id: ShardId,
+    table: RefCell<Table>,
+    /// Looked at again when the table has grown to this size.
+    purge_at: Cell<usize>,
+    plain: Arc<Plain>,
+    opened: Tally<LabelId>,
+    closed: Tally<LabelId>,
+    retries: Tally<&'static str>,
+    malformed: Tally<u16>,
+}
+
+#[derive(Debug, Default)]
+struct Table {
+    /// The one used last: connections tend to ask the same again.
+    last: Option<(SeriesKey, Arc<Series>)>,
+    all: FxHashMap<SeriesKey, Arc<Series>>,
+}
+
+/// A shard's numbers apart from the series, as the reader sees them.
+#[derive(Debug, Default)]
+pub(super) struct Plain {
+    /// Requests begun and ended; their difference is in flight.
+    pub(super) started: AtomicU64,
+    pub(super) ended: AtomicU64,
+    pub(super) upstream_opened: AtomicU64,
+    pub(super) upstream_closed: AtomicU64,
+    pub(super) panics: AtomicU64,
+    pub(super) rejected: AtomicU64,
+    pub(super) opened: Arc<TallyView<LabelId>>,
+    pub(super) closed: Arc<TallyView<LabelId>>,
+    pub(super) retries: Arc<TallyView<&'static str>>,
+    pub(super) malformed: Arc<TallyView<u16>>,
+}
+
+impl Shard {
+    pub(super) fn new(metrics: Arc<Metrics>) -> Self {
+        let plain = Arc::new(Plain::default());
+        let id = metrics.lock().add_shard(Arc::clone(&plain));
+        Self {
+            metrics,
+            id,
+            table: RefCell::default(),
+            purge_at: Cell::new(64),
+            opened: Tally::new(Arc::clone(&plain.opened)),
+            closed: Tally::new(Arc::clone(&plain.closed)),
+            retries: Tally::new(Arc::clone(&plain.retries)),
+            malformed: Tally::new(Arc::clone(&plain.malformed)),
+            plain,
+        }
+    }
+
+    /// Counts a request that has ended. Allocates and locks only for a series seen for the first time.
+    pub(crate) fn record(&self, record: &Record<'_>) {
+        let key = SeriesKey::of(record);
+        let mut table = self.table.borrow_mut();
+        if let Some((last, series)) = &table.last
+            && *last == key
+            && !series.is_retired()
+        {
+            return series.record(record);
+        }
+        if let Some(series) = table.all.get(&key)
+            && !series.is_retired()
+        {
+            let series = Arc::clone(series);
+            series.record(record);
+            table.last = Some((key, series));
+            return;
+        }
+        let series = self.register(&mut table, key);
+        series.record(record);
+        table.last = Some((key, series));
+    }
+
+    #[cold]
+    fn register(&self, table: &mut Table, key: SeriesKey) -> Arc<Series> {
+        if table.all.len() >= self.purge_at.get() {
+            table.all.retain(|_, series| !series.is_retired());
+            self.purge_at.set((table.all.len() * 2).max(64));
+        }
+        let series = self
+            .metrics
+            .lock()
+            .register(self.id, key, self.metrics.other);
+        table.all.insert(key, Arc::clone(&series));
+        series
+    }
+
+    pub(crate) fn connection_opened(&self, listener: LabelId) {
+        self.opened.count(listener);
+    }
+
+    pub(crate) fn connection_closed(&self, listener: LabelId) {
+        self.closed.count(listener);
+    }
+
+    pub(crate) fn upstream_opened(&self) {
+        add(&self.plain.upstream_opened, 1);
+    }
+
+    pub(crate) fn upstream_closed(&self) {
+        add(&self.plain.upstream_closed, 1);
+    }
+
+    pub(crate) fn request_started(&self) {
+        add(&self.plain.started, 1);
+    }
+
+    pub(crate) fn request_ended(&self) {
+        add(&self.plain.ended, 1);
+    }
+
+    /// Counts a try beyond the first; `reason` is what called for it, from a closed set.
+    pub(crate) fn retried(&self, reason: &'static str) {
+        self.retries.count(reason);
+    }
+
+    /// Counts a request that was refused before routing.
+    pub(crate) fn malformed(&self, status: u16) {
+        self.malformed.count(status);
+    }
+
+    /// Counts a connection that a panic ended.
+    pub(crate) fn panicked(&self) {
+        add(&self.plain.panics, 1);
+    }
+
+    /// Counts a connection that could not be taken: out of descriptors, or over the limit.
+    pub(crate) fn accept_failed(&self) {
+        add(&self.plain.rejected, 1);
+    }
+}

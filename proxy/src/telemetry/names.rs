@@ -1,0 +1,91 @@
+//! Every metric family of the data plane: its name, its type, what it says.
+//!
+//! Names are fixed, since dashboards and alerts depend on them. Units are base units and stand in the
+//! name: `_seconds`, `_bytes`, `_total` (semantics 45).
+
+/// A family as it stands in front of its samples.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Family {
+    pub name: &'static str,
+    pub kind: Kind,
+    /// One line, without characters that would need an escape.
+    pub help: &'static str,
+}
+
+/// What kind of number a family is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    Counter,
+    Gauge,
+    Histogram,
+}
+
+impl Kind {
+    /// As it stands in a `# TYPE` line.
+    #[must_use]
+    pub fn text(self) -> &'static str {
+        match self {
+            Self::Counter => "counter",
+            Self::Gauge => "gauge",
+            Self::Histogram => "histogram",
+        }
+    }
+}
+
+macro_rules! families {
+    ($($id:ident $kind:ident $name:literal $help:literal;)*) => {
+        $(
+            #[doc = $help]
+            pub const $id: Family = Family { name: concat!("weir_", $name), kind: Kind::$kind, help: $help };
+        )*
+
+        /// All of them, in the order in which they are written.
+        pub const ALL: &[Family] = &[$($id),*];
+    };
+}
+
+families! {
+    REQUESTS Counter "requests_total" "Requests that ended, by how they ended.";
+    REQUEST_DURATION Histogram "request_duration_seconds" "From the first byte of a request to the last byte of its response.";
+    UPSTREAM_DURATION Histogram "upstream_duration_seconds" "From the first try of a request to the head of the response.";
+    REQUEST_BYTES Counter "request_bytes_total" "Bytes of requests received from clients.";
+    RESPONSE_BYTES Counter "response_bytes_total" "Bytes of responses sent to clients.";
+    INFLIGHT Gauge "inflight_requests" "Requests being served.";
+    RETRIES Counter "retries_total" "Tries beyond the first, by what called for them.";
+    MALFORMED Counter "requests_malformed_total" "Requests that were refused before routing, by the status of the answer.";
+    DOWNSTREAM Gauge "downstream_connections" "Open connections from clients.";
+    DOWNSTREAM_TOTAL Counter "downstream_connections_total" "Connections accepted from clients.";
+    REJECTED Counter "connections_rejected_total" "Connections from clients that could not be taken.";
+    UPSTREAM Gauge "upstream_connections" "Open connections to endpoints, idle ones included.";
+    ENDPOINT_HEALTH Gauge "endpoint_health" "Endpoints of a service in each state.";
+    PANICS Counter "panics_total" "Connections that ended because of a defect in Weir.";
+    DRAIN_ACTIVE Gauge "drain_active" "1 while the process finishes what it has and takes no more.";
+    LOG_DROPPED Counter "log_dropped_total" "Access log lines that were dropped because the output did not keep up.";
+    SERIES_DROPPED Counter "series_dropped_total" "Series that were counted under other labels because there were too many.";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // semantics 45
+    #[test]
+    fn names_end_in_their_unit_and_only_counters_in_total() {
+        for family in ALL {
+            assert!(family.name.starts_with("weir_"), "{}", family.name);
+            assert_eq!(
+                family.name.ends_with("_total"),
+                family.kind == Kind::Counter,
+                "{}",
+                family.name
+            );
+            assert_eq!(
+                family.name.ends_with("_seconds"),
+                family.kind == Kind::Histogram,
+                "{}",
+                family.name
+            );
+            assert!(!family.help.contains(['\n', '\\', '"']), "{}", family.name);
+        }
+    }
+}
