@@ -277,6 +277,22 @@ impl Weir {
         self.rewrite_text(&setup.render(self.ports));
     }
 
+    /// Replaces the configuration file, and waits until the new one is in force.
+    ///
+    /// # Panics
+    /// When it does not come into force.
+    pub fn apply(&self, setup: &Setup) {
+        let before = self.generation();
+        self.rewrite(setup);
+        eventually("the new configuration in force", || (self.generation() > before).then_some(()));
+    }
+
+    /// The generation in force.
+    #[must_use]
+    pub fn generation(&self) -> f64 {
+        self.metric("weir_config_generation", &[])
+    }
+
     /// All that it said: access log, then messages.
     #[must_use]
     pub fn logs(&self) -> String {
