@@ -8,9 +8,8 @@
 //! `pchar` is a `%XX` with capital digits; no `.` or `..` segments, no empty segment but a last one.
 //! Empty segments go first, then `..` is resolved: `/a//../b` is `/b`.
 //!
-//! Refused, because two parties may read them in two ways: encoded slashes and backslashes, bare
-//! backslashes, control characters (bare or encoded), bare spaces, `#`, `?` and non-ASCII, malformed or
-//! overlong escapes, `..` above the root, escapes that turn into one of these when decoded again
+//! Refused, because two parties may read them in two ways: encoded slashes, backslashes and NULs, bare
+//! backslashes, control characters, spaces, `#`, `?` and non-ASCII, malformed or overlong escapes, `..` above the root, escapes that turn into one of these when decoded again
 //! (`%252f`, `%252e`, `%2500`), and path parameters on a dot segment or, before the last segment, on an
 //! empty one (`/..;x/`, `/;x/`), which servlet containers strip. Other parameters are kept as they are.
 #![deny(clippy::indexing_slicing, clippy::unwrap_used)]
@@ -32,8 +31,8 @@ pub enum PathError {
     BadEscape,
     #[error("the path holds an encoded slash or backslash")]
     EncodedSlash,
-    #[error("the path holds an encoded control character")]
-    EncodedControl,
+    #[error("the path holds an encoded NUL")]
+    EncodedNul,
     #[error("the path holds an overlong encoding of a character")]
     Overlong,
     #[error("the path is encoded twice")]
@@ -150,7 +149,7 @@ fn decode(high: u8, low: u8, out: &mut Vec<u8>) -> Result<(), PathError> {
     let value = hex(high).zip(hex(low)).map(|(high, low)| high << 4 | low);
     match value.ok_or(PathError::BadEscape)? {
         b'/' | b'\\' => return Err(PathError::EncodedSlash),
-        0..0x20 | 0x7f => return Err(PathError::EncodedControl),
+        0 => return Err(PathError::EncodedNul),
         value if scan::is_unreserved(value) => out.push(value),
         value => escape(value, out),
     }
@@ -175,7 +174,7 @@ fn refuse_hidden(path: &[u8]) -> Result<(), PathError> {
         match path.get(at..).unwrap_or_default() {
             [_, b'2', b'5', high, low, ..] => {
                 let again = hex(*high).zip(hex(*low)).map(|(high, low)| high << 4 | low);
-                if let Some(b'/' | b'\\' | b'.' | b';' | b'%' | 0..0x20 | 0x7f) = again {
+                if let Some(b'/' | b'\\' | b'.' | b';' | b'%' | 0) = again {
                     return Err(PathError::DoubleEncoded);
                 }
             }
