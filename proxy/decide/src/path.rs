@@ -9,9 +9,10 @@
 //! Empty segments go first, then `..` is resolved: `/a//../b` is `/b`.
 //!
 //! Refused, because two parties may read them in two ways: encoded slashes, backslashes and NULs, bare
-//! backslashes, control characters, spaces, `#`, `?` and non-ASCII, malformed or overlong escapes, `..` above the root, escapes that turn into one of these when decoded again
-//! (`%252f`, `%252e`, `%2500`), and path parameters on a dot segment or, before the last segment, on an
-//! empty one (`/..;x/`, `/;x/`), which servlet containers strip. Other parameters are kept as they are.
+//! backslashes, control characters, spaces, `#`, `?` and non-ASCII, malformed or overlong escapes, `..`
+//! above the root, escapes that turn into one of these when decoded again (`%252f`, `%252e`, `%2500`),
+//! and path parameters on a dot segment or, before the last segment, on an empty one (`/..;x/`, `/;x/`),
+//! which servlet containers strip. Other parameters are kept as they are.
 #![deny(clippy::indexing_slicing, clippy::unwrap_used)]
 
 use weir_config::model::PathPolicy;
