@@ -7,7 +7,7 @@ use bollard::models::{ContainerSummary, ContainerSummaryStateEnum, PortSummaryTy
 use weir_config::labels::{Container, ContainerState, Health};
 
 /// The network mode of a container that has no network of its own.
-pub(super) const HOST_NETWORK: &str = "host";
+const HOST_NETWORK: &str = "host";
 
 /// What only an inspection tells of a container. All but the start never change in its life.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -58,7 +58,7 @@ pub(super) fn container(
 }
 
 /// Whether a container shares the host's network, and so has no address of its own.
-pub(super) fn on_host_network(summary: &ContainerSummary) -> bool {
+fn on_host_network(summary: &ContainerSummary) -> bool {
     let mode = summary
         .host_config
         .as_ref()
@@ -98,6 +98,7 @@ fn health(status: &str) -> Option<Health> {
     }
 }
 
+/// Every address the engine tells; which of them may be called is decided with the labels.
 fn addresses(summary: &ContainerSummary, allow_loopback: bool) -> BTreeMap<String, IpAddr> {
     let networks = summary
         .network_settings
@@ -107,10 +108,7 @@ fn addresses(summary: &ContainerSummary, allow_loopback: bool) -> BTreeMap<Strin
     for (name, settings) in networks.into_iter().flatten() {
         let v4 = settings.ip_address.as_deref().unwrap_or_default();
         let v6 = settings.global_ipv6_address.as_deref().unwrap_or_default();
-        let address = v4.parse::<IpAddr>().or_else(|_| v6.parse::<IpAddr>());
-        if let Ok(address) = address.map(|address| address.to_canonical())
-            && (allow_loopback || is_routable(address))
-        {
+        if let Ok(address) = v4.parse::<IpAddr>().or_else(|_| v6.parse::<IpAddr>()) {
             out.insert(name.clone(), address);
         }
     }
@@ -118,26 +116,6 @@ fn addresses(summary: &ContainerSummary, allow_loopback: bool) -> BTreeMap<Strin
         out.insert(HOST_NETWORK.into(), Ipv4Addr::LOCALHOST.into());
     }
     out
-}
-
-/// No loopback, link-local (which holds the metadata services of clouds), multicast or unspecified address:
-/// an engine that was talked into one must not make Weir a way to them.
-fn is_routable(address: IpAddr) -> bool {
-    match address {
-        IpAddr::V4(v4) => {
-            !(v4.is_loopback()
-                || v4.is_link_local()
-                || v4.is_multicast()
-                || v4.is_unspecified()
-                || v4.is_broadcast())
-        }
-        IpAddr::V6(v6) => {
-            !(v6.is_loopback()
-                || v6.is_unicast_link_local()
-                || v6.is_multicast()
-                || v6.is_unspecified())
-        }
-    }
 }
 
 fn ports(summary: &ContainerSummary, detail: Option<&Detail>) -> Vec<u16> {
@@ -241,37 +219,6 @@ mod tests {
             container(&paused, None, None, false).unwrap().state,
             ContainerState::Paused
         );
-    }
-
-    #[test]
-    fn an_address_that_no_container_should_have_is_not_taken() {
-        for address in [
-            "127.0.0.1",
-            "169.254.169.254",
-            "0.0.0.0",
-            "224.0.0.1",
-            "::1",
-            "fe80::1",
-            "::ffff:127.0.0.1",
-        ] {
-            let listed = summary(&format!(
-                r#"{{"Id":"a","State":"running","NetworkSettings":{{"Networks":{{"n":{{"IPAddress":"{address}"}}}}}}}}"#
-            ));
-            assert!(
-                container(&listed, None, None, false)
-                    .unwrap()
-                    .addresses
-                    .is_empty(),
-                "{address}"
-            );
-            assert!(
-                !container(&listed, None, None, true)
-                    .unwrap()
-                    .addresses
-                    .is_empty(),
-                "{address}"
-            );
-        }
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use bollard::models::{ContainerSummary, EventMessage};
-use weir_config::labels::{Container, ContainerReport, ContainerState};
+use weir_config::labels::{self, Container, ContainerReport, ContainerState, LabelOptions};
 use weir_config::settings::DockerSettings;
 use weir_plan::{Hold, Seen};
 
@@ -29,7 +29,6 @@ pub(super) struct Known {
     details: BTreeMap<String, Detail>,
     /// Listed last or held, by id.
     containers: BTreeMap<String, Container>,
-    on_host_network: BTreeSet<String>,
     held: BTreeSet<String>,
 }
 
@@ -51,7 +50,7 @@ impl Inspected {
             summary
                 .labels
                 .as_ref()
-                .is_some_and(|labels| labels.contains_key(ENABLE))
+                .is_some_and(|labels| labels.keys().any(is_enable))
         };
         let ids = listed
             .iter()
@@ -83,7 +82,6 @@ impl Known {
             hold: Hold::default(),
             details: BTreeMap::new(),
             containers: BTreeMap::new(),
-            on_host_network: BTreeSet::new(),
             held: BTreeSet::new(),
         }
     }
@@ -115,7 +113,6 @@ impl Known {
         }
         let own_networks = self.own_networks(&listed.summaries);
         let mut fresh = BTreeMap::new();
-        let mut on_host_network = BTreeSet::new();
         for summary in &listed.summaries {
             let detail = summary.id.as_ref().and_then(|id| self.details.get(id));
             let network = self.network_for(summary, &own_networks);
@@ -126,9 +123,6 @@ impl Known {
             };
             if self.marks.died_since(&container.id, listed.moment) {
                 continue;
-            }
-            if convert::on_host_network(summary) {
-                on_host_network.insert(container.id.clone());
             }
             fresh.insert(container.id.clone(), container);
         }
@@ -147,7 +141,6 @@ impl Known {
             }
         }
         self.containers = fresh;
-        self.on_host_network = on_host_network;
         let kept: BTreeSet<String> = self.containers.keys().cloned().collect();
         self.marks.retain(&kept, listed.moment);
         self.details.retain(|id, _| kept.contains(id));
@@ -174,8 +167,14 @@ impl Known {
                 container
             })
             .collect();
-        let (fragment, diagnostics, reports) = weir_config::labels::read(&containers);
-        let containers = reports.iter().map(|report| self.report(report)).collect();
+        let options = LabelOptions {
+            allow_loopback_endpoints: self.settings.allow_loopback_endpoints,
+        };
+        let (fragment, diagnostics, reports) = labels::read_with(&containers, options);
+        let containers = reports
+            .into_iter()
+            .map(|report| self.report(report))
+            .collect();
         Found {
             provider: DOCKER.into(),
             fragment,
@@ -188,33 +187,22 @@ impl Known {
     pub(super) fn count(&self) -> usize {
         self.containers
             .values()
-            .filter(|container| container.labels.contains_key(ENABLE))
+            .filter(|container| container.labels.keys().any(is_enable))
             .count()
     }
 
-    fn report(&self, report: &ContainerReport) -> types::Container {
-        let id = report.id.to_string();
-        let is = |set: &BTreeSet<String>| set.iter().any(|full| full.starts_with(&id));
-        let mut reason = report.reason.to_string();
-        if !report.included
-            && report.address.is_none()
-            && report.service.is_some()
-            && is(&self.on_host_network)
-        {
-            reason = "it uses the host's network and has no address of its own; give it a network, or allow loopback \
-                      endpoints if Weir runs on the same host"
-                .into();
-        }
-        if !id.is_empty() && is(&self.held) {
+    fn report(&self, report: ContainerReport) -> types::Container {
+        let mut reason = report.reason;
+        if self.held.iter().any(|full| full.starts_with(&report.id)) {
             reason
                 .push_str("; missing from the engine's answer without a stop event, kept for now");
         }
         types::Container {
-            container: report.container.to_string(),
-            id,
-            service: report.service.as_ref().map(ToString::to_string),
-            version: report.version.as_ref().map(ToString::to_string),
-            address: report.address.as_ref().map(ToString::to_string),
+            container: report.container,
+            id: report.id,
+            service: report.service,
+            version: report.version,
+            address: report.address.map(|address| address.to_string()),
             included: report.included,
             reason,
         }
@@ -246,6 +234,10 @@ impl Known {
     }
 }
 
+fn is_enable(name: &String) -> bool {
+    name.eq_ignore_ascii_case(ENABLE)
+}
+
 fn networks(summary: &ContainerSummary) -> impl Iterator<Item = &String> {
     let all = summary
         .network_settings
@@ -257,7 +249,7 @@ fn networks(summary: &ContainerSummary) -> impl Iterator<Item = &String> {
 /// A container that may be held, with the service it counts for.
 fn seen(container: &Container) -> Option<Seen> {
     let label = |name: &str| container.labels.get(name);
-    label(ENABLE)?;
+    container.labels.keys().find(|name| is_enable(name))?;
     let group = label("weir.service")
         .or_else(|| label("com.docker.compose.service"))
         .or_else(|| label("com.docker.swarm.service.name"))
