@@ -183,8 +183,14 @@ fn summary(what: &str, item: &Value) -> Vec<String> {
         "route" => &["hostnames"],
         _ => &[],
     };
+    let said = |field: &&&str| {
+        item[**field]
+            .as_array()
+            .is_none_or(|items| !items.is_empty())
+    };
     fields
         .iter()
+        .filter(said)
         .map(|field| format!("{field}: {}", text(&item[*field])))
         .collect()
 }
@@ -227,6 +233,7 @@ fn text(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
         Value::Null => "none".to_owned(),
+        Value::Array(items) if items.is_empty() => "none".to_owned(),
         Value::Array(items) if items.iter().all(Value::is_string) => items
             .iter()
             .filter_map(Value::as_str)

@@ -1,0 +1,352 @@
+//! Files: hostile YAML, the environment, several files, and what `check` holds them to.
+
+use std::path::Path;
+
+use weir_config::file::{self, Loaded, parse_with};
+use weir_config::settings::{AccessLogFormat, AdminBind};
+use weir_config::{Diagnostic, Severity, check, compile, diagnostic};
+
+fn parse(text: &str) -> Loaded {
+    parse_with(Path::new("weir.yaml"), text, &|_| None)
+}
+
+fn one_error<'a>(found: &'a [Diagnostic], part: &str) -> &'a Diagnostic {
+    let mut errors = found.iter().filter(|d| d.is_error());
+    let error = errors
+        .next()
+        .unwrap_or_else(|| panic!("no error, wanted {part:?}"));
+    assert!(
+        error.message.contains(part),
+        "{error} does not say {part:?}"
+    );
+    assert!(errors.next().is_none(), "more than one error: {found:?}");
+    error
+}
+
+#[test]
+fn yaml_that_expands_without_end_is_refused() {
+    let mut bomb = String::from("a: &a0 [x, x, x, x, x, x, x, x, x, x]\n");
+    for level in 1..9 {
+        let refs = vec![format!("*a{}", level - 1); 10].join(", ");
+        bomb.push_str(&format!("b{level}: &a{level} [{refs}]\n"));
+    }
+    one_error(&parse(&bomb).diagnostics, "more than 500000 values");
+}
+
+#[test]
+fn yaml_nested_too_deep_is_refused() {
+    for text in [
+        "[".repeat(10_000),
+        "a: ".to_owned() + &"[".repeat(100) + &"]".repeat(100),
+        "- ".repeat(10_000),
+        (0..200).map(|n| " ".repeat(n) + "a:\n").collect(),
+    ] {
+        assert!(parse(&text).has_errors(), "{}", &text[..20]);
+    }
+    // By aliases, too, which the parser itself does not see.
+    let mut text = String::from("l0: &l0 [x]\n");
+    for level in 1..80 {
+        text.push_str(&format!("l{level}: &l{level} [*l{}]\n", level - 1));
+    }
+    one_error(&parse(&text).diagnostics, "nested more than 64 deep");
+}
+
+#[test]
+fn text_larger_than_eight_mebibytes_is_refused() {
+    let text = "# ".to_owned() + &"x".repeat(8 << 20);
+    one_error(&parse(&text).diagnostics, "bytes, at most");
+}
+
+#[test]
+fn a_key_given_twice_is_refused_where_it_stands() {
+    let loaded = parse("workers: 1\nlisteners: []\nworkers: 2\n");
+    let error = one_error(&loaded.diagnostics, "given twice, first on line 1");
+    assert_eq!(error.source.to_string(), "weir.yaml:3:1");
+    assert_eq!(loaded.settings.workers, Some(1));
+}
+
+#[test]
+fn an_alias_of_itself_and_own_tags_are_refused() {
+    assert!(parse("services: &a [*a]\n").has_errors());
+    one_error(
+        &parse("workers: !exec 4\n").diagnostics,
+        "has no meaning here",
+    );
+    one_error(
+        &parse("admin: { <<: { bind: 127.0.0.1:1 } }\n").diagnostics,
+        "unknown key",
+    );
+    assert_eq!(parse("workers: !!int 4\n").settings.workers, Some(4));
+}
+
+#[test]
+fn what_is_not_yaml_names_line_and_column() {
+    let loaded = parse("listeners:\n  - name: web\n    bind: [1\n");
+    let error = one_error(&loaded.diagnostics, "not YAML");
+    assert!(
+        error.source.to_string().starts_with("weir.yaml:"),
+        "{error}"
+    );
+    let shown = diagnostic::render(&loaded.diagnostics, false, &loaded.files);
+    assert!(shown.contains("error: this is not YAML"), "{shown}");
+}
+
+#[test]
+fn an_alias_is_read_as_what_it_names() {
+    let text = "
+services:
+  - &shop { name: shop, endpoints: [&e { address: 127.0.0.1:1 }] }
+  - { name: again, endpoints: [*e] }
+";
+    let compiled = compile(&[parse(text).fragment]);
+    assert!(
+        compiled.diagnostics.is_empty(),
+        "{:?}",
+        compiled.diagnostics
+    );
+    assert_eq!(
+        compiled.model.service("again").unwrap().endpoints[0]
+            .address
+            .port(),
+        1
+    );
+}
+
+#[test]
+fn the_environment_fills_values_in() {
+    let env = |name: &str| (name == "PORT").then(|| "9123".to_owned());
+    let text = "admin: { bind: \"127.0.0.1:${PORT}\" }\nstateDir: ${STATE:-/tmp/weir}\n";
+    let loaded = parse_with(Path::new("weir.yaml"), text, &env);
+    assert!(loaded.diagnostics.is_empty(), "{:?}", loaded.diagnostics);
+    assert_eq!(loaded.settings.admin.bind.to_string(), "127.0.0.1:9123");
+    assert_eq!(loaded.settings.state_dir.unwrap(), Path::new("/tmp/weir"));
+    one_error(&parse(text).diagnostics, "PORT is not set");
+}
+
+#[test]
+fn a_token_is_named_and_never_written_or_shown() {
+    let loaded = parse("admin: { token: file:/run/secrets/token }");
+    assert_eq!(
+        loaded.settings.admin.token_file.as_deref(),
+        Some(Path::new("/run/secrets/token"))
+    );
+    let env = |_: &str| Some("hunter2".to_owned());
+    let loaded = parse_with(Path::new("weir.yaml"), "admin: { token: '${TOKEN}' }", &env);
+    one_error(&loaded.diagnostics, "not written in the configuration");
+    assert!(!diagnostic::render(&loaded.diagnostics, false, &loaded.files).contains("hunter2"));
+}
+
+#[test]
+fn an_admin_server_that_others_can_reach_is_a_warning() {
+    for (bind, warned) in [
+        ("0.0.0.0:9900", true),
+        ("10.0.0.1:1", true),
+        ("127.0.0.1:1", false),
+        ("\"[::1]:1\"", false),
+        ("unix:///run/w", false),
+    ] {
+        let loaded = parse(&format!("admin: {{ bind: {bind} }}"));
+        assert!(!loaded.has_errors());
+        assert_eq!(loaded.diagnostics.len(), usize::from(warned), "{bind}");
+    }
+    assert!(parse("admin: { bind: unix://relative }").has_errors());
+    assert_eq!(parse("").settings.admin.bind, AdminBind::default());
+    assert_eq!(
+        parse("accessLog: off").settings.access_log,
+        AccessLogFormat::Off
+    );
+}
+
+#[test]
+fn what_is_not_in_force_is_named() {
+    let text = "
+services:
+  - name: a
+    loadBalancer: { consistentHash: { httpHeaderName: x } }
+    connectionPool: { tcp: { maxConnections: 1, idleTimeout: 1s }, http: { http2MaxRequests: 1, maxRetries: 1 } }
+    outlierDetection: { consecutive5xxErrors: 1 }
+discovery: { consul: { address: x } }
+";
+    let loaded = parse(text);
+    let compiled = check(&loaded);
+    assert!(!compiled.has_errors(), "{:?}", compiled.diagnostics);
+    let said: String = compiled
+        .diagnostics
+        .iter()
+        .map(|d| format!("{}\n", d.message))
+        .collect();
+    for field in [
+        "consistentHash",
+        "maxConnections",
+        "tcp.idleTimeout",
+        "http2MaxRequests",
+        "maxRetries",
+        "outlierDetection",
+        "discovery.consul",
+    ] {
+        assert!(said.contains(field), "{field} is not named in\n{said}");
+    }
+}
+
+#[test]
+fn plain_text_is_never_served_where_tls_was_asked_for() {
+    for extra in [
+        "protocol: https",
+        "tls: {}",
+        "protocol: tls",
+        "protocol: htttp",
+    ] {
+        let text = format!(
+            "listeners: [{{ name: web, bind: 127.0.0.1:1, {extra} }}]
+services: [{{ name: s, endpoints: [{{ address: 127.0.0.1:2 }}] }}]
+routes: [{{ name: r, listeners: [web], rules: [{{ backendRefs: [{{ name: s }}] }}] }}]"
+        );
+        let compiled = compile(&[parse(&text).fragment]);
+        assert!(compiled.has_errors(), "{extra}");
+        assert!(compiled.model.listeners.is_empty(), "{extra}");
+        assert!(
+            compiled.model.routes.is_empty(),
+            "{extra}: the route moved to every listener"
+        );
+    }
+}
+
+// semantics 29
+#[test]
+fn an_unknown_service_keeps_its_share_and_is_an_error_only_where_nothing_can_bring_it() {
+    let text = "
+services: [{ name: shop, endpoints: [{ address: 127.0.0.1:1 }] }]
+routes: [{ name: r, rules: [{ backendRefs: [{ name: shop, weight: 9 }, { name: gone }] }] }]
+";
+    let severity = |text: &str| {
+        let compiled = check(&parse(text));
+        assert_eq!(compiled.model.routes[0].rules[0].backends.len(), 2);
+        compiled
+            .diagnostics
+            .iter()
+            .map(|d| d.severity)
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(severity(text), [Severity::Error]);
+    assert_eq!(
+        severity(&format!("{text}\ndiscovery: {{ docker: {{}} }}")),
+        [Severity::Warning]
+    );
+    let compiled = compile(&[parse(text).fragment]);
+    assert!(!compiled.has_errors() && compiled.diagnostics.len() == 1);
+}
+
+// semantics 38
+#[test]
+fn one_bad_item_leaves_the_others_in_force() {
+    let text = "
+listeners: [{ name: web, bind: 127.0.0.1:1 }, { name: bad, bind: nowhere }]
+services: [{ name: good, endpoints: [{ address: 127.0.0.1:2 }] }, { name: bad, endpoints: [{ address: x:1 }] }]
+routes:
+  - { name: bad, hostnames: ['a b'], rules: [{ backendRefs: [{ name: good }] }] }
+  - { name: good, rules: [{ backendRefs: [{ name: good }, { name: bad }] }] }
+";
+    let compiled = check(&parse(text));
+    let model = &compiled.model;
+    assert_eq!(
+        (
+            model.listeners.len(),
+            model.services.len(),
+            model.routes.len()
+        ),
+        (1, 1, 1)
+    );
+    assert_eq!(
+        compiled.diagnostics.iter().filter(|d| d.is_error()).count(),
+        3,
+        "{:?}",
+        compiled.diagnostics
+    );
+    for found in &compiled.diagnostics {
+        assert!(
+            found.source.to_string().starts_with("weir.yaml:"),
+            "{found} has no place"
+        );
+    }
+}
+
+#[test]
+fn a_directory_is_its_yaml_files_in_order_and_a_missing_file_is_reported() {
+    let dir = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| std::fs::write(dir.path().join(name), text).unwrap();
+    write(
+        "20-services.yml",
+        "services: [{ name: shop }]\nworkers: 2\n",
+    );
+    write(
+        "10-listeners.yaml",
+        "listeners: [{ name: web, bind: 127.0.0.1:1 }]\nworkers: 1\n---\naccessLog: common\n",
+    );
+    write(".hidden.yaml", "nonsense: 1");
+    write("notes.txt", "nonsense: 1");
+    let loaded = file::load(&[dir.path().to_path_buf()]);
+    assert_eq!(loaded.settings.workers, Some(1));
+    assert_eq!(loaded.settings.access_log, AccessLogFormat::Common);
+    assert_eq!(
+        (
+            loaded.fragment.listeners.len(),
+            loaded.fragment.services.len()
+        ),
+        (1, 1)
+    );
+    assert_eq!(loaded.files.paths().count(), 2);
+    one_error(&loaded.diagnostics, "workers is set twice");
+
+    std::fs::write(dir.path().join("latin1.yaml"), b"name: \xe9").unwrap();
+    let loaded = file::load(&[dir.path().join("latin1.yaml"), dir.path().join("none.yaml")]);
+    let said: Vec<&str> = loaded
+        .diagnostics
+        .iter()
+        .map(|d| d.message.as_str())
+        .collect();
+    assert!(
+        said[0].contains("not UTF-8") && said[1].contains("cannot be read"),
+        "{said:?}"
+    );
+    assert!(loaded.has_errors());
+}
+
+#[test]
+fn file_endpoints_with_a_check_wait_for_their_first_pass() {
+    use weir_config::model::Admission;
+    let text = "
+services:
+  - { name: checked, healthCheck: {}, endpoints: [{ address: 127.0.0.1:1 }] }
+  - { name: plain, endpoints: [{ address: 127.0.0.1:1 }] }
+";
+    let model = compile(&[parse(text).fragment]).model;
+    // semantics 13
+    assert_eq!(
+        model.service("checked").unwrap().endpoints[0].admission,
+        Admission::Probe
+    );
+    assert_eq!(
+        model.service("plain").unwrap().endpoints[0].admission,
+        Admission::Ready
+    );
+}
+
+#[test]
+fn ten_thousand_routes_compile_in_seconds() {
+    let mut text = String::from("listeners: [{ name: web, bind: 127.0.0.1:1 }]\nservices:\n");
+    for n in 0..1000 {
+        text.push_str(&format!(
+            "- {{ name: s{n}, endpoints: [{{ address: 127.0.0.1:{} }}] }}\n",
+            n + 1
+        ));
+    }
+    text.push_str("routes:\n");
+    for n in 0..10_000 {
+        text.push_str(&format!("- {{ name: r{n}, hostnames: [h{n}.example.com], rules: [{{ backendRefs: [{{ name: s{} }}] }}] }}\n", n % 1000));
+    }
+    let start = std::time::Instant::now();
+    let compiled = compile(&[parse(&text).fragment]);
+    assert!(compiled.diagnostics.is_empty());
+    assert_eq!(compiled.model.routes.len(), 10_000);
+    assert!(start.elapsed().as_secs() < 20, "{:?}", start.elapsed());
+}

@@ -1,0 +1,178 @@
+//! Schema, dump, diff, and the examples: what others read of a configuration.
+
+use std::path::Path;
+
+use serde_json::Value;
+use weir_config::model::Model;
+use weir_config::{check, compile, diff, dump, file};
+
+fn model(text: &str) -> Model {
+    let loaded = file::parse_with(Path::new("weir.yaml"), text, &|_| None);
+    let compiled = check(&loaded);
+    assert!(!compiled.has_errors(), "{:?}", compiled.diagnostics);
+    compiled.model
+}
+
+const BASE: &str = "
+listeners: [{ name: web, bind: 127.0.0.1:1 }]
+services:
+  - name: shop
+    versions: [{ name: stable }, { name: canary, weight: 5 }]
+    endpoints: [{ address: 127.0.0.1:2 }, { address: 127.0.0.1:3, version: canary }]
+routes: [{ name: shop, hostnames: [a.example.com], rules: [{ backendRefs: [{ name: shop }] }] }]
+";
+
+const NEW: &str = "
+# A comment moves every line and changes nothing.
+listeners: [{ name: web, bind: 127.0.0.1:1 }]
+services:
+  - name: shop
+    versions: [{ name: stable }, { name: canary, weight: 25 }]
+    endpoints: [{ address: 127.0.0.1:4 }, { address: 127.0.0.1:3, version: canary }]
+routes:
+  - { name: more, rules: [{ backendRefs: [{ name: shop }] }] }
+  - name: shop
+    hostnames: [a.example.com]
+    rules: [{ backendRefs: [{ name: shop }], timeouts: { request: 5s } }]
+";
+
+#[test]
+fn a_diff_speaks_of_routes_endpoints_and_weights() {
+    let (old, new) = (model(BASE), model(NEW));
+    let change = diff(&old, &new);
+    assert_eq!(
+        change.to_string(),
+        "~ version weight shop/canary (weight: 5 -> 25)\n\
+         ~ version weight shop/stable (weight: 95 -> 75)\n\
+         - endpoint shop/shop@127.0.0.1:2\n\
+         + endpoint shop/shop@127.0.0.1:4 (address: 127.0.0.1:4, version: stable, admission: ready)\n\
+         + route more\n\
+         ~ route shop (rules[0].timeouts.request: 15s -> 5s)\n"
+    );
+    assert!(diff(&old, &old).is_empty());
+    let back = diff(&new, &old);
+    assert_eq!(back.changes.len(), change.changes.len());
+}
+
+#[test]
+fn lines_that_move_are_no_change() {
+    let moved = model(&format!("# a comment\n\n{BASE}"));
+    assert!(diff(&model(BASE), &moved).is_empty());
+}
+
+#[test]
+fn a_dump_compiles_to_the_same_model_again() {
+    let text = include_str!("golden/file/everything.in.yaml");
+    let first = model(text);
+    // What only a dump says, or says as `null`, is not for a file.
+    let mut dumped = dump(&first);
+    strip(&mut dumped);
+    let again = model(&serde_json::to_string(&dumped).unwrap());
+    assert!(diff(&first, &again).is_empty(), "{}", diff(&first, &again));
+}
+
+fn strip(value: &mut Value) {
+    match value {
+        Value::Object(map) => {
+            map.retain(|key, value| {
+                !value.is_null() && !["source", "id", "admission"].contains(&key.as_str())
+            });
+            map.values_mut().for_each(strip);
+        }
+        Value::Array(items) => items.iter_mut().for_each(strip),
+        _ => {}
+    }
+}
+
+/// Every key of a document must be in the schema: a schema that misses one makes editors complain of what is right.
+fn covered(value: &Value, schema: &Value, root: &Value, path: &str) {
+    let schema = match schema["$ref"].as_str() {
+        Some(target) => root.pointer(target.trim_start_matches('#')).unwrap(),
+        None => schema,
+    };
+    if let Some(of) = schema["anyOf"].as_array() {
+        let some = of.iter().find(|schema| schema["type"] != "null").unwrap();
+        return covered(value, some, root, path);
+    }
+    match value {
+        Value::Object(map) if schema.get("properties").is_some() => {
+            assert_eq!(
+                schema["additionalProperties"], false,
+                "{path} takes anything"
+            );
+            for (key, value) in map {
+                let inner = &schema["properties"][key];
+                assert!(!inner.is_null(), "{path}.{key} is not in the schema");
+                covered(value, inner, root, &format!("{path}.{key}"));
+            }
+        }
+        Value::Array(items) => items
+            .iter()
+            .for_each(|item| covered(item, &schema["items"], root, path)),
+        _ => {}
+    }
+}
+
+#[test]
+fn the_schema_knows_every_key_of_the_samples() {
+    let schema = weir_config::schema();
+    assert_eq!(schema["title"], "Weir configuration");
+    assert_eq!(schema["properties"]["meta"], Value::Null);
+    for text in [
+        include_str!("golden/file/everything.in.yaml"),
+        include_str!("golden/file/sample.in.yaml"),
+    ] {
+        let value: Value = serde_saphyr::from_str(text).unwrap();
+        covered(&value, &schema, &schema, "$");
+    }
+}
+
+#[test]
+fn every_example_compiles() {
+    let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples");
+    let mut seen = 0;
+    for entry in std::fs::read_dir(&examples).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        let other = name.contains("compose") || name.contains("stack");
+        if other || !(name.ends_with(".yaml") || name.ends_with(".yml")) {
+            continue;
+        }
+        let compiled = check(&file::load(&[path]));
+        assert!(
+            compiled.diagnostics.is_empty(),
+            "{name}: {:?}",
+            compiled.diagnostics
+        );
+        assert!(
+            !compiled.model.listeners.is_empty() && !compiled.model.routes.is_empty(),
+            "{name}"
+        );
+        seen += 1;
+    }
+    assert!(seen > 0);
+}
+
+/// The YAML of a document under docs/ that is marked as a whole file by its first line.
+#[test]
+fn the_yaml_in_the_documentation_compiles() {
+    let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/configuration.md");
+    let text = std::fs::read_to_string(docs).unwrap();
+    let mut seen = 0;
+    for block in text.split("```yaml\n").skip(1) {
+        let block = block.split("```").next().unwrap();
+        let loaded = file::parse_with(Path::new("configuration.md"), block, &|_| {
+            Some("x".to_owned())
+        });
+        let compiled = compile(std::slice::from_ref(&loaded.fragment));
+        let found: Vec<_> = loaded
+            .diagnostics
+            .iter()
+            .chain(&compiled.diagnostics)
+            .filter(|d| d.is_error())
+            .collect();
+        assert!(found.is_empty(), "{found:?} in\n{block}");
+        seen += 1;
+    }
+    assert!(seen > 3, "only {seen} blocks");
+}
