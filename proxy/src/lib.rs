@@ -1,1 +1,18 @@
-//! Weir.
+//! The data plane: it moves bytes.
+//!
+//! [`Proxy::start`] starts one worker thread per CPU; [`Handle::publish`] gives them a model to serve. The data
+//! plane never parses configuration and never asks where an endpoint came from; it keeps serving what it
+//! was last given for as long as it lives.
+
+pub mod admin;
+mod buffer;
+pub mod http;
+mod listener;
+mod runtime;
+pub mod snapshot;
+pub mod telemetry;
+mod timer;
+pub mod upstream;
+mod worker;
+
+pub use runtime::{Applied, Handle, Options, Proxy, Readiness, StartError};

@@ -102,7 +102,7 @@ impl Metrics {
             requests,
             groups,
             in_flight: difference(sum(|p| &p.started), sum(|p| &p.ended)),
-            upstream: difference(sum(|p| &p.upstream_opened), sum(|p| &p.upstream_closed)),
+            upstream: sum(|p| &p.upstream),
             panics: sum(|p| &p.panics),
             rejected: sum(|p| &p.rejected),
             opened: BTreeMap::new(),

@@ -2,7 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustc_hash::FxHashMap;
 
@@ -42,8 +42,8 @@ pub(super) struct Plain {
     /// Requests begun and ended; their difference is in flight.
     pub(super) started: AtomicU64,
     pub(super) ended: AtomicU64,
-    pub(super) upstream_opened: AtomicU64,
-    pub(super) upstream_closed: AtomicU64,
+    /// Connections to endpoints that are open, as of the worker's last tick.
+    pub(super) upstream: AtomicU64,
     pub(super) panics: AtomicU64,
     pub(super) rejected: AtomicU64,
     pub(super) opened: Arc<TallyView<LabelId>>,
@@ -114,12 +114,9 @@ impl Shard {
         self.closed.count(listener);
     }
 
-    pub(crate) fn upstream_opened(&self) {
-        add(&self.plain.upstream_opened, 1);
-    }
-
-    pub(crate) fn upstream_closed(&self) {
-        add(&self.plain.upstream_closed, 1);
+    /// Says how many connections to endpoints are open now, idle ones included.
+    pub(crate) fn upstream_connections(&self, open: usize) {
+        self.plain.upstream.store(open as u64, Ordering::Relaxed);
     }
 
     pub(crate) fn request_started(&self) {

@@ -170,12 +170,12 @@ fn plain_counters_and_gauges_are_summed() {
         shard.connection_opened(web);
         shard.connection_closed(web);
         shard.request_started();
-        shard.upstream_opened();
+        shard.upstream_connections(1);
         shard.retried("connect-failure");
         shard.malformed(431);
     }
     a.request_ended();
-    a.upstream_closed();
+    a.upstream_connections(0);
     a.panicked();
     b.accept_failed();
     fixture.metrics.count_log_dropped(7);

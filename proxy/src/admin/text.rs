@@ -1,0 +1,193 @@
+//! Parts of the model in words, for lists and explanations.
+
+use std::time::{Duration, SystemTime};
+
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+use weir_config::model::{
+    Balancer, Filter, HeaderEdits, HealthCheck, HealthProbe, Match, PathMatch, PathModifier, Redirect, Retry,
+    RetryOn, Rewrite, StickyKey, ValueMatch,
+};
+
+/// `PathPrefix /api, method GET, header x-canary = "always", query page ~ "[0-9]+"`
+pub(super) fn condition(condition: &Match) -> String {
+    let path = match &condition.path {
+        PathMatch::Exact(path) => format!("Exact {path}"),
+        PathMatch::Prefix(path) if path.is_empty() => "PathPrefix /".to_owned(),
+        PathMatch::Prefix(path) => format!("PathPrefix {path}"),
+        PathMatch::Regex(regex) => format!("RegularExpression {regex}"),
+    };
+    let method = condition.method.iter().map(|method| format!("method {method}"));
+    let headers = condition.headers.iter().map(|(name, want)| format!("header {name} {}", value(want)));
+    let query = condition.query.iter().map(|(name, want)| format!("query {name} {}", value(want)));
+    let parts: Vec<_> = std::iter::once(path).chain(method).chain(headers).chain(query).collect();
+    parts.join(", ")
+}
+
+fn value(want: &ValueMatch) -> String {
+    match want {
+        ValueMatch::Exact(text) => format!("= {text:?}"),
+        ValueMatch::Regex(regex) => format!("~ {:?}", regex.as_str()),
+    }
+}
+
+/// `set request header x-env: prod`, `redirect to https (301)`
+pub(super) fn filter(filter: &Filter) -> String {
+    match filter {
+        Filter::RequestHeaders(edits) => edits_text("request", edits),
+        Filter::ResponseHeaders(edits) => edits_text("response", edits),
+        Filter::Redirect(redirect) => redirect_text(redirect),
+        Filter::Rewrite(Rewrite { hostname, path }) => {
+            let host = hostname.iter().map(|host| format!("host to {host}"));
+            let path = path.iter().map(modifier);
+            format!("rewrite {}", host.chain(path).collect::<Vec<_>>().join(" and "))
+        }
+        Filter::DirectResponse { status, body, content_type } => {
+            format!("answer {status} with {} bytes of {content_type}", body.len())
+        }
+    }
+}
+
+fn edits_text(which: &str, edits: &HeaderEdits) -> String {
+    let remove = edits.remove.iter().map(|name| format!("remove {which} header {name}"));
+    let set = edits.set.iter().map(|(name, value)| format!("set {which} header {name}: {value}"));
+    let add = edits.add.iter().map(|(name, value)| format!("add {which} header {name}: {value}"));
+    remove.chain(set).chain(add).collect::<Vec<_>>().join(", ")
+}
+
+fn redirect_text(redirect: &Redirect) -> String {
+    let scheme = redirect.scheme.iter().map(|scheme| format!("scheme to {scheme}"));
+    let host = redirect.hostname.iter().map(|host| format!("host to {host}"));
+    let port = redirect.port.iter().map(|port| format!("port to {port}"));
+    let path = redirect.path.iter().map(modifier);
+    let parts: Vec<_> = scheme.chain(host).chain(port).chain(path).collect();
+    match parts.is_empty() {
+        true => format!("redirect to the same place ({})", redirect.status),
+        false => format!("redirect {} ({})", parts.join(" and "), redirect.status),
+    }
+}
+
+fn modifier(path: &PathModifier) -> String {
+    match path {
+        PathModifier::Full(to) => format!("path to {to}"),
+        PathModifier::Prefix(to) => format!("prefix to {to}"),
+    }
+}
+
+/// `2 more on connect-failure, 5xx`; `None` where nothing is tried again.
+pub(super) fn retry(retry: &Retry) -> Option<String> {
+    if retry.attempts == 0 || retry.on.is_empty() {
+        return None;
+    }
+    let on: Vec<_> = retry.on.iter().map(|on| retry_on(*on)).collect();
+    Some(format!("{} more on {}", retry.attempts, on.join(", ")))
+}
+
+fn retry_on(on: RetryOn) -> String {
+    match on {
+        RetryOn::ConnectFailure => "connect-failure".to_owned(),
+        RetryOn::RefusedStream => "refused-stream".to_owned(),
+        RetryOn::ResetBeforeRequest => "reset-before-request".to_owned(),
+        RetryOn::FiveXx => "5xx".to_owned(),
+        RetryOn::GatewayError => "gateway-error".to_owned(),
+        RetryOn::Status(status) => status.to_string(),
+    }
+}
+
+/// `cookie weir-bucket`
+pub(super) fn sticky(key: &StickyKey) -> String {
+    match key {
+        StickyKey::Cookie { name, .. } => format!("cookie {name}"),
+        StickyKey::Header(name) => format!("header {name}"),
+        StickyKey::ClientIp => "client address".to_owned(),
+    }
+}
+
+/// The DestinationRule name.
+pub(super) fn balancer(balancer: Balancer) -> &'static str {
+    match balancer {
+        Balancer::LeastRequest => "LEAST_REQUEST",
+        Balancer::RoundRobin => "ROUND_ROBIN",
+        Balancer::Random => "RANDOM",
+    }
+}
+
+/// `GET /healthz every 2s`
+pub(super) fn health_check(check: &HealthCheck) -> String {
+    let probe = match &check.probe {
+        HealthProbe::Tcp => "TCP connect".to_owned(),
+        HealthProbe::Http { path, .. } => format!("GET {path}"),
+    };
+    format!("{probe} every {}", duration(check.interval))
+}
+
+/// `15s`, `1.5s`, `250ms`
+pub(super) fn duration(duration: Duration) -> String {
+    format!("{duration:?}")
+}
+
+/// RFC 3339 in UTC, to the millisecond.
+pub(super) fn time(time: SystemTime) -> String {
+    let time = OffsetDateTime::from(time);
+    let millis = time.millisecond();
+    let time = time.replace_millisecond(millis).unwrap_or(time);
+    time.format(&Rfc3339).unwrap_or_default()
+}
+
+/// Rounded to a hundredth, so that a third does not fill a line.
+pub(super) fn percent(share: f64) -> f64 {
+    (share * 10_000.0).round() / 100.0
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::UNIX_EPOCH;
+
+    use super::*;
+
+    #[test]
+    fn a_match_reads_as_it_is_written() {
+        let all = Match { path: PathMatch::Prefix("/".into()), headers: vec![], query: vec![], method: None };
+        assert_eq!(condition(&all), "PathPrefix /");
+        let regex = regex::Regex::new("^[0-9]+$").unwrap();
+        let some = Match {
+            path: PathMatch::Exact("/api".into()),
+            headers: vec![("x-canary".into(), ValueMatch::Exact("always".into()))],
+            query: vec![("page".into(), ValueMatch::Regex(regex))],
+            method: Some("GET".into()),
+        };
+        assert_eq!(condition(&some), r#"Exact /api, method GET, header x-canary = "always", query page ~ "^[0-9]+$""#);
+    }
+
+    #[test]
+    fn filters_read_as_sentences() {
+        let pair = |a: &str, b: &str| -> (Arc<str>, Arc<str>) { (a.into(), b.into()) };
+        let edits = HeaderEdits { set: vec![pair("x-env", "prod")], add: vec![], remove: vec!["x-secret".into()] };
+        let redirect = Redirect {
+            scheme: Some("https".into()),
+            hostname: None,
+            path: Some(PathModifier::Prefix("/new".into())),
+            port: Some(8443),
+            status: 301,
+        };
+        let rewrite = Rewrite { hostname: Some("inner".into()), path: Some(PathModifier::Full("/x".into())) };
+        let direct = Filter::DirectResponse { status: 410, body: "gone".into(), content_type: "text/plain".into() };
+        for (filter, expected) in [
+            (Filter::RequestHeaders(edits), "remove request header x-secret, set request header x-env: prod"),
+            (Filter::Redirect(redirect), "redirect scheme to https and port to 8443 and prefix to /new (301)"),
+            (Filter::Rewrite(rewrite), "rewrite host to inner and path to /x"),
+            (direct, "answer 410 with 4 bytes of text/plain"),
+        ] {
+            assert_eq!(super::filter(&filter), expected);
+        }
+    }
+
+    #[test]
+    fn times_and_shares_are_short() {
+        let at = UNIX_EPOCH + Duration::from_nanos(1_794_000_896_007_654_321);
+        assert_eq!(time(at), "2026-11-06T21:34:56.007Z");
+        assert_eq!(percent(1.0 / 3.0), 33.33);
+        assert_eq!(duration(Duration::from_millis(1500)), "1.5s");
+    }
+}

@@ -1,0 +1,10 @@
+//! HTTP: the codec, the request path, and the answers that are our own.
+
+pub(crate) mod answer;
+pub(crate) mod error;
+pub(crate) mod filter;
+pub(crate) mod forward;
+pub mod h1;
+pub(crate) mod linger;
+pub(crate) mod refuse;
+pub(crate) mod tunnel;

@@ -1,0 +1,87 @@
+//! What can go wrong with a request, and the one place that says what a client is told of it.
+
+use std::io;
+
+use weir_decide::path::PathError;
+
+use crate::http::h1::head::HeadError;
+use crate::telemetry::Flag;
+
+/// Why a request was not answered by an endpoint.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ProxyError {
+    #[error("{0}")]
+    Head(#[from] HeadError),
+    #[error("{0}")]
+    Path(#[from] PathError),
+    #[error("the head did not arrive in time")]
+    HeadTimeout,
+    #[error("no route matches this host and path")]
+    NoRoute,
+    #[error("the route leads to no service")]
+    NoBackend,
+    #[error("no endpoint of the service can take a request now")]
+    NoEndpoint,
+    #[error("no connection to the endpoint: {0}")]
+    Connect(io::Error),
+    #[error("the endpoint could not be reached in time")]
+    ConnectTimeout,
+    #[error("the endpoint closed before it answered")]
+    Reset,
+    #[error("the endpoint's answer cannot be understood: {0}")]
+    BadAnswer(&'static str),
+    #[error("the endpoint did not answer in time")]
+    Timeout,
+    #[error("the request's body is malformed or was cut off")]
+    BadBody,
+    #[error("the client went away")]
+    ClientGone,
+    #[error("the body did not arrive in time")]
+    BodyTimeout,
+}
+
+impl ProxyError {
+    /// The status, where the client can still be told (RFC 9110, section 15).
+    pub(crate) fn status(&self) -> u16 {
+        match self {
+            Self::Head(error) => error.status(),
+            Self::Path(_) | Self::BadBody | Self::ClientGone => 400,
+            Self::HeadTimeout | Self::BodyTimeout => 408,
+            Self::NoRoute => 404,
+            Self::NoBackend => 500,
+            Self::NoEndpoint | Self::Connect(_) => 503,
+            Self::Reset | Self::BadAnswer(_) => 502,
+            Self::ConnectTimeout | Self::Timeout => 504,
+        }
+    }
+
+    /// Whose doing it was, as the access log says it.
+    pub(crate) fn flag(&self) -> Flag {
+        match self {
+            Self::Head(_)
+            | Self::Path(_)
+            | Self::HeadTimeout
+            | Self::BadBody
+            | Self::BodyTimeout => Flag::DPE,
+            Self::ClientGone => Flag::DC,
+            Self::NoRoute | Self::NoBackend => Flag::NR,
+            Self::NoEndpoint => Flag::UH,
+            Self::Connect(_) | Self::ConnectTimeout => Flag::UF,
+            Self::Reset | Self::BadAnswer(_) => Flag::UC,
+            Self::Timeout => Flag::UT,
+        }
+    }
+
+    /// Whether the connection to the client can carry another request: not when we no longer know where the next starts.
+    pub(crate) fn closes(&self) -> bool {
+        matches!(
+            self,
+            Self::Head(_)
+                | Self::Path(_)
+                | Self::HeadTimeout
+                | Self::BadBody
+                | Self::ClientGone
+                | Self::BodyTimeout
+        )
+    }
+}

@@ -1,0 +1,132 @@
+//! What is known of a request so far, for the record at its end.
+
+use std::net::IpAddr;
+use std::rc::Rc;
+use std::time::{Duration, Instant, SystemTime};
+
+use crate::http::h1::flow::Flow;
+use crate::http::h1::head::Known;
+use crate::http::h1::serve::{Connection, Scratch};
+use crate::snapshot::{RuleTable, SeriesIds};
+use crate::telemetry::{Flag, Record};
+use crate::upstream::local::{Local, LocalEndpoint, LocalService};
+
+/// A request as it goes on.
+pub(super) struct Entry<'a> {
+    pub(super) started: Instant,
+    pub(super) request_id: [u8; 32],
+    pub(super) client: IpAddr,
+    pub(super) rule: Option<&'a RuleTable>,
+    pub(super) service: Option<Rc<LocalService>>,
+    pub(super) version: usize,
+    pub(super) endpoint: Option<Rc<LocalEndpoint>>,
+    /// 0 until a head is written to the client.
+    pub(super) status: u16,
+    pub(super) flag: Flag,
+    /// A byte of a final answer may have reached the client.
+    pub(super) responded: bool,
+    pub(super) attempts: u8,
+    pub(super) upstream: Option<Duration>,
+    pub(super) bytes_out: u64,
+    /// Carried up by a tunnel.
+    pub(super) tunneled_in: u64,
+}
+
+impl Entry<'_> {
+    pub(super) fn new(started: Instant, request_id: [u8; 32]) -> Self {
+        Self {
+            started,
+            request_id,
+            client: IpAddr::from([0, 0, 0, 0]),
+            rule: None,
+            service: None,
+            version: 0,
+            endpoint: None,
+            status: 0,
+            flag: Flag::None,
+            responded: false,
+            attempts: 0,
+            upstream: None,
+            bytes_out: 0,
+            tunneled_in: 0,
+        }
+    }
+
+    /// Counts and logs the request.
+    pub(super) fn finish(
+        &self,
+        conn: &Connection,
+        local: &Local,
+        scratch: &Scratch,
+        upload: &Flow,
+    ) {
+        let worker = &conn.worker;
+        worker.metrics.request_ended();
+        if let Some(endpoint) = &self.endpoint
+            && (self.status >= 500 || self.upstream.is_none())
+        {
+            endpoint.state.count_error();
+        }
+        let bytes = conn.buffer.filled();
+        let head = &scratch.head;
+        let table = local.snapshot.listener(conn.listener);
+        let version = self
+            .service
+            .as_ref()
+            .map(|service| (service, &service.table.versions[self.version]));
+        let series = SeriesIds {
+            listener: table.map(|table| table.label).unwrap_or_default(),
+            route: self.rule.map(|rule| rule.label).unwrap_or_default(),
+            service: version
+                .map(|(service, _)| service.table.label)
+                .unwrap_or_default(),
+            version: version
+                .map(|(_, version)| version.label)
+                .unwrap_or_default(),
+        };
+        let own_id = head
+            .fields
+            .iter()
+            .find(|f| f.known == Known::RequestId && !f.drop);
+        let trusted = table.is_some_and(|t| t.listener.trusted_hops.trusts(conn.peer.ip()));
+        let trace = head.fields.iter().find(|f| f.known == Known::TraceParent);
+        let record = Record {
+            time: SystemTime::now(),
+            series,
+            listener: table.map_or("", |table| table.listener.name.as_str()),
+            route: self.rule.map_or("", |rule| rule.route.name.as_str()),
+            service: version.map_or("", |(service, _)| service.table.service.name.as_str()),
+            version: version.map_or("", |(s, _)| {
+                s.table.service.versions[self.version].name.as_str()
+            }),
+            endpoint: self
+                .endpoint
+                .as_ref()
+                .map(|endpoint| endpoint.id().as_str()),
+            method: head.method.get(bytes),
+            method_kind: head.kind,
+            host: head.host.span().get(bytes),
+            path: if scratch.path.is_empty() {
+                head.target.path.get(bytes)
+            } else {
+                &scratch.path
+            },
+            minor: head.minor,
+            status: self.status,
+            flag: self.flag,
+            bytes_in: head.len as u64 + upload.moved + self.tunneled_in,
+            bytes_out: self.bytes_out,
+            duration: self.started.elapsed(),
+            upstream: self.upstream,
+            attempts: self.attempts,
+            client: self.client,
+            peer: conn.peer,
+            request_id: own_id
+                .filter(|_| trusted)
+                .map_or(&self.request_id[..], |f| f.value.get(bytes)),
+            trace_id: trace.and_then(|field| field.value.get(bytes).get(3..35)),
+        };
+        worker.metrics.record(&record);
+        worker.log.log(&record);
+    }
+}

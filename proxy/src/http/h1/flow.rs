@@ -1,0 +1,328 @@
+//! A flow: one direction of one body, from socket to socket.
+//!
+//! It holds at most one buffer, and reads again only when what it has is written: a reader that is slow
+//! holds the writer back, and memory does not grow. A flow that waits with nothing to write holds no
+//! buffer; one whose reads fill a small buffer goes on with a large one.
+
+use std::io::{self, IoSlice};
+use std::ops::Range;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::tcp::{ReadHalf, WriteHalf};
+
+use super::body::{BodyError, Decoder};
+use super::head::Framing;
+use crate::buffer::{Buffer, BufferPool, LARGE};
+
+/// Reads in one turn before other connections get theirs: about a quarter of a MiB. Without a bound,
+/// one large body on a fast link holds up everybody else on the worker.
+const READS_PER_TURN: u32 = 4;
+
+/// How data is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Encoding {
+    /// As it is; the length or the end of the connection tells the end.
+    Identity,
+    Chunked,
+}
+
+/// Why a flow ended before its end.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum FlowError {
+    #[error("reading failed: {0}")]
+    Read(io::Error),
+    #[error("the sender closed before the end")]
+    Cut,
+    #[error("the body is malformed: {0}")]
+    Body(#[from] BodyError),
+    #[error("writing failed: {0}")]
+    Write(io::Error),
+}
+
+/// One direction of one body, with what must be written before it.
+pub(crate) struct Flow {
+    pub(crate) buffer: Buffer,
+    /// Written first: the head, then each chunk's size.
+    pub(crate) front: Vec<u8>,
+    front_at: usize,
+    /// Of the buffer's filled part.
+    data: Range<usize>,
+    /// Written behind the data: a chunk's end, the last chunk and its trailers.
+    tail: Vec<u8>,
+    tail_at: usize,
+    /// To be dropped from the buffer once everything is written.
+    consumed: usize,
+    decoder: Decoder,
+    encoding: Encoding,
+    /// The end has been queued.
+    ended: bool,
+    /// What the buffer held at the start has been looked at.
+    primed: bool,
+    /// Bytes of data read so far.
+    pub(crate) moved: u64,
+    pool: Rc<BufferPool>,
+}
+
+impl Flow {
+    /// A flow that starts with `front`, then the body at the front of `buffer`.
+    pub(crate) fn new(
+        front: Vec<u8>,
+        buffer: Buffer,
+        framing: Framing,
+        encoding: Encoding,
+        pool: &Rc<BufferPool>,
+    ) -> Self {
+        let decoder = Decoder::new(framing);
+        // A message without a body has no last chunk either.
+        let ended =
+            framing == Framing::None || (decoder.is_done() && encoding == Encoding::Identity);
+        Self {
+            buffer,
+            front,
+            front_at: 0,
+            data: 0..0,
+            tail: Vec::new(),
+            tail_at: 0,
+            consumed: 0,
+            decoder,
+            encoding,
+            ended,
+            primed: false,
+            moved: 0,
+            pool: Rc::clone(pool),
+        }
+    }
+
+    /// Whether everything has been read and written.
+    pub(crate) fn is_done(&self) -> bool {
+        self.ended && !self.has_output()
+    }
+
+    /// Whether it waits for the sender, and not for the receiver.
+    pub(crate) fn waits_for_input(&self) -> bool {
+        !self.ended && !self.has_output()
+    }
+
+    /// Whether any byte of the body was taken.
+    pub(crate) fn has_moved(&self) -> bool {
+        self.moved > 0
+    }
+
+    /// Starts over with another head, for another endpoint; only while nothing of the body was taken.
+    pub(crate) fn restart(&mut self, front: Vec<u8>) {
+        self.front = front;
+        self.front_at = 0;
+    }
+
+    /// Throws away what the buffer holds of the body; whether that was all of it.
+    pub(crate) fn discard_buffered(&mut self) -> bool {
+        while !self.ended {
+            if !matches!(self.take_data(), Ok(true)) {
+                return false;
+            }
+            self.front.clear();
+            self.tail.clear();
+            self.data = 0..0;
+            self.settle();
+        }
+        true
+    }
+
+    /// Gives back the memory of the head.
+    pub(crate) fn take_front(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.front)
+    }
+
+    /// Moves what can be moved. Ready at the end of the body, with all of it written.
+    pub(crate) fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        from: &mut ReadHalf<'_>,
+        to: &mut WriteHalf<'_>,
+    ) -> Poll<Result<(), FlowError>> {
+        let mut reads = 0;
+        if !self.primed {
+            self.primed = true;
+            // A head and the first of its body leave in one write.
+            if !self.ended {
+                self.take_data()?;
+            }
+        }
+        loop {
+            if self.has_output() {
+                ready!(self.poll_write(cx, to)).map_err(FlowError::Write)?;
+            }
+            if self.ended {
+                return Poll::Ready(Ok(()));
+            }
+            if self.take_data()? {
+                continue;
+            }
+            if reads == READS_PER_TURN {
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            reads += 1;
+            if ready!(self.poll_read(cx, from)).map_err(FlowError::Read)? == 0 {
+                if !self.decoder.end_of_input() {
+                    return Poll::Ready(Err(FlowError::Cut));
+                }
+                self.queue(0..0);
+            }
+        }
+    }
+
+    fn has_output(&self) -> bool {
+        self.front_at < self.front.len() || !self.data.is_empty() || self.tail_at < self.tail.len()
+    }
+
+    /// Decodes what is in the buffer; `false` when more must be read.
+    fn take_data(&mut self) -> Result<bool, FlowError> {
+        if self.buffer.is_empty() && !self.decoder.is_done() {
+            return Ok(false);
+        }
+        let decoded = self.decoder.decode(self.buffer.filled_mut())?;
+        if decoded.data.is_empty() && !self.decoder.is_done() {
+            self.buffer.consume(decoded.consumed);
+            return Ok(false);
+        }
+        self.consumed = decoded.consumed;
+        self.queue(decoded.data);
+        Ok(true)
+    }
+
+    fn queue(&mut self, data: Range<usize>) {
+        self.moved += data.len() as u64;
+        if self.front_at == self.front.len() {
+            self.front.clear();
+            self.front_at = 0;
+        }
+        self.tail.clear();
+        self.tail_at = 0;
+        self.ended = self.decoder.is_done();
+        if self.encoding == Encoding::Chunked {
+            if !data.is_empty() {
+                push_hex(&mut self.front, data.len());
+                self.tail.extend_from_slice(b"\r\n");
+            }
+            if self.ended {
+                self.tail.extend_from_slice(b"0\r\n");
+                self.tail.extend_from_slice(self.decoder.trailers());
+                self.tail.extend_from_slice(b"\r\n");
+            }
+        }
+        self.data = data;
+        self.settle();
+    }
+
+    fn poll_write(&mut self, cx: &mut Context<'_>, to: &mut WriteHalf<'_>) -> Poll<io::Result<()>> {
+        while self.has_output() {
+            let parts = [
+                IoSlice::new(&self.front[self.front_at..]),
+                IoSlice::new(&self.buffer.filled()[self.data.clone()]),
+                IoSlice::new(&self.tail[self.tail_at..]),
+            ];
+            // Mostly there is one part, or the head with a body; empty parts would still be copied in.
+            let parts = match (parts[0].is_empty(), parts[2].is_empty()) {
+                (true, true) => &parts[1..2],
+                (true, false) => &parts[1..],
+                (false, true) if parts[1].is_empty() => &parts[..1],
+                (false, true) => &parts[..2],
+                (false, false) => &parts[..],
+            };
+            let written = ready!(Pin::new(&mut *to).poll_write_vectored(cx, parts))?;
+            if written == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.written(written);
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn written(&mut self, mut count: usize) {
+        let front = count.min(self.front.len() - self.front_at);
+        self.front_at += front;
+        count -= front;
+        let data = count.min(self.data.len());
+        self.data.start += data;
+        count -= data;
+        self.tail_at += count;
+        self.settle();
+    }
+
+    /// Gives the buffer's bytes up once nothing refers to them.
+    fn settle(&mut self) {
+        if !self.has_output() || self.data.is_empty() {
+            self.data = 0..0;
+            self.buffer.consume(self.consumed);
+            self.consumed = 0;
+        }
+    }
+
+    fn poll_read(
+        &mut self,
+        cx: &mut Context<'_>,
+        from: &mut ReadHalf<'_>,
+    ) -> Poll<io::Result<usize>> {
+        if self.buffer.capacity() == 0 {
+            ready!(from.as_ref().poll_read_ready(cx))?;
+            self.buffer = self.pool.small();
+        }
+        let read = poll_fill(cx, from, &mut self.buffer);
+        match &read {
+            Poll::Pending if self.buffer.is_empty() => self.buffer = self.pool.none(),
+            Poll::Ready(Ok(_))
+                if self.buffer.spare_mut().is_empty() && self.buffer.capacity() < LARGE =>
+            {
+                self.buffer.grow();
+            }
+            _ => {}
+        }
+        read
+    }
+}
+
+/// Reads once into the free part of a buffer, which is made if there is none.
+pub(crate) fn poll_fill(
+    cx: &mut Context<'_>,
+    from: &mut ReadHalf<'_>,
+    buffer: &mut Buffer,
+) -> Poll<io::Result<usize>> {
+    if buffer.spare_mut().is_empty() {
+        buffer.compact();
+    }
+    let mut spare = ReadBuf::new(buffer.spare_mut());
+    if spare.remaining() == 0 {
+        return Poll::Ready(Err(io::ErrorKind::OutOfMemory.into()));
+    }
+    ready!(Pin::new(from).poll_read(cx, &mut spare))?;
+    let read = spare.filled().len();
+    buffer.advance(read);
+    Poll::Ready(Ok(read))
+}
+
+/// Writes a size as a chunk has it, with its CR LF.
+fn push_hex(out: &mut Vec<u8>, size: usize) {
+    let digits = (usize::BITS - size.leading_zeros()).div_ceil(4).max(1);
+    for at in (0..digits).rev() {
+        out.push(b"0123456789abcdef"[(size >> (at * 4)) & 15]);
+    }
+    out.extend_from_slice(b"\r\n");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_chunk_size_is_written_without_leading_zeros() {
+        for size in [1usize, 9, 15, 16, 255, 256, 65_535, 73_728, 1 << 30] {
+            let mut out = Vec::new();
+            push_hex(&mut out, size);
+            assert_eq!(out, format!("{size:x}\r\n").as_bytes());
+        }
+    }
+}

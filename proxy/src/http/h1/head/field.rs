@@ -1,0 +1,132 @@
+//! Fields, and which of them a proxy has to know.
+
+use super::{HeadError, Span};
+
+/// One field line.
+#[derive(Debug, Clone, Copy)]
+pub struct Field {
+    pub name: Span,
+    pub value: Span,
+    pub known: Known,
+    /// Not to be forwarded: hop-by-hop, or named by `Connection`.
+    pub drop: bool,
+}
+
+impl Field {
+    /// The whole line: from the name to the next field, its CR LF included.
+    #[must_use]
+    pub fn line_start(&self) -> usize {
+        self.name.start as usize
+    }
+}
+
+/// The fields that a proxy acts upon.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Known {
+    Other,
+    Host,
+    ContentLength,
+    TransferEncoding,
+    Connection,
+    /// Keep-Alive, Proxy-Connection, TE, HTTP2-Settings: for this hop alone.
+    HopByHop,
+    Upgrade,
+    Expect,
+    Cookie,
+    ForwardedFor,
+    ForwardedProto,
+    ForwardedHost,
+    /// Forwarded, X-Real-IP, and the X-Forwarded-* that we do not set ourselves.
+    ForwardedOther,
+    RequestId,
+    TraceParent,
+    Via,
+}
+
+impl Known {
+    /// Which field this name is, by length first: most names cost one comparison of a number.
+    #[must_use]
+    pub fn of(name: &[u8]) -> Self {
+        let is = |text: &str| name.eq_ignore_ascii_case(text.as_bytes());
+        match name.len() {
+            2 if is("te") => Self::HopByHop,
+            3 if is("via") => Self::Via,
+            4 if is("host") => Self::Host,
+            6 if is("cookie") => Self::Cookie,
+            6 if is("expect") => Self::Expect,
+            7 if is("upgrade") => Self::Upgrade,
+            9 if is("forwarded") || is("x-real-ip") => Self::ForwardedOther,
+            10 if is("connection") => Self::Connection,
+            10 if is("keep-alive") => Self::HopByHop,
+            11 if is("traceparent") => Self::TraceParent,
+            12 if is("x-request-id") => Self::RequestId,
+            14 if is("content-length") => Self::ContentLength,
+            14 if is("http2-settings") => Self::HopByHop,
+            15 if is("x-forwarded-for") => Self::ForwardedFor,
+            16 if is("proxy-connection") => Self::HopByHop,
+            16 if is("x-forwarded-host") => Self::ForwardedHost,
+            16 if is("x-forwarded-port") => Self::ForwardedOther,
+            17 if is("transfer-encoding") => Self::TransferEncoding,
+            17 if is("x-forwarded-proto") => Self::ForwardedProto,
+            18 if is("x-forwarded-server") || is("x-forwarded-prefix") => Self::ForwardedOther,
+            15..=18 if is("x-forwarded-ssl") || is("x-forwarded-scheme") => Self::ForwardedOther,
+            _ => Self::Other,
+        }
+    }
+
+    /// Whether the field is meant for this connection alone (RFC 9110, section 7.6.1).
+    #[must_use]
+    pub fn is_hop_by_hop(self) -> bool {
+        matches!(
+            self,
+            Self::Connection | Self::HopByHop | Self::TransferEncoding | Self::Upgrade
+        )
+    }
+
+    /// Whether a stranger could use the field to speak for somebody else.
+    #[must_use]
+    pub fn is_identity(self) -> bool {
+        matches!(
+            self,
+            Self::ForwardedFor
+                | Self::ForwardedProto
+                | Self::ForwardedHost
+                | Self::ForwardedOther
+                | Self::RequestId
+        )
+    }
+}
+
+/// Refuses a name that an origin may read as one of ours: `X_Forwarded_For`, `Content.Length`.
+///
+/// CGI and its descendants turn `-` into `_`, so both spellings meet in one variable there.
+pub(super) fn check_alias(name: &[u8]) -> Result<(), HeadError> {
+    if memchr::memchr2(b'_', b'.', name).is_none() || name.len() > 32 {
+        return Ok(());
+    }
+    let mut folded = [0u8; 32];
+    for (to, from) in folded.iter_mut().zip(name) {
+        *to = if matches!(from, b'_' | b'.') {
+            b'-'
+        } else {
+            *from
+        };
+    }
+    match Known::of(&folded[..name.len()]) {
+        Known::Other | Known::Cookie | Known::Via | Known::TraceParent => Ok(()),
+        _ => Err(HeadError::Syntax(
+            "a field name with _ or . passes for one that the proxy sets",
+        )),
+    }
+}
+
+/// Calls `each` with every member of a comma separated list, trimmed; empty members are skipped
+/// (RFC 9110, section 5.6.1.2).
+pub(super) fn list_members<'a>(value: &'a [u8], mut each: impl FnMut(&'a [u8])) {
+    for member in value.split(|b| *b == b',') {
+        let member = member.trim_ascii();
+        if !member.is_empty() {
+            each(member);
+        }
+    }
+}

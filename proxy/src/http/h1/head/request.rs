@@ -1,0 +1,442 @@
+//! The head of a request.
+
+use std::mem::MaybeUninit;
+
+use weir_config::model::Limits;
+
+use super::field::{check_alias, list_members};
+use super::framing::FramingFields;
+use super::{
+    Field, Framing, HeadError, Known, MAX_FIELDS, Parsed, Span, check_line_ends, check_sizes,
+    from_httparse,
+};
+
+/// A parsed request head; its spans point into the buffer given to [`parse_request`].
+#[derive(Debug, Default)]
+pub struct RequestHead {
+    pub method: Span,
+    pub kind: Method,
+    pub target: Target,
+    /// 0 or 1.
+    pub minor: u8,
+    pub host: HostSource,
+    pub framing: Framing,
+    /// Whether the client wants the connection kept.
+    pub keep_alive: bool,
+    /// Whether a 100 (Continue) is awaited before the body.
+    pub expects_continue: bool,
+    /// The protocol to change to, where the request is one that may (GET, HTTP/1.1, no body).
+    pub upgrade: Option<Span>,
+    pub fields: Vec<Field>,
+    /// Bytes of the whole head.
+    pub len: usize,
+}
+
+/// The methods that a proxy treats apart; all others are [`Method::Other`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]
+pub enum Method {
+    #[default]
+    Get,
+    Head,
+    Post,
+    Put,
+    Delete,
+    Options,
+    Patch,
+    Other,
+}
+
+impl Method {
+    fn of(text: &[u8]) -> Self {
+        match text {
+            b"GET" => Self::Get,
+            b"HEAD" => Self::Head,
+            b"POST" => Self::Post,
+            b"PUT" => Self::Put,
+            b"DELETE" => Self::Delete,
+            b"OPTIONS" => Self::Options,
+            b"PATCH" => Self::Patch,
+            _ => Self::Other,
+        }
+    }
+
+    /// Whether repeating the request does no more than making it once (RFC 9110, section 9.2.2).
+    #[must_use]
+    pub fn is_idempotent(self) -> bool {
+        matches!(
+            self,
+            Self::Get | Self::Head | Self::Put | Self::Delete | Self::Options
+        )
+    }
+
+    /// The label for metrics: a closed set, so that no client can make new series.
+    #[must_use]
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Get => "GET",
+            Self::Head => "HEAD",
+            Self::Post => "POST",
+            Self::Put => "PUT",
+            Self::Delete => "DELETE",
+            Self::Options => "OPTIONS",
+            Self::Patch => "PATCH",
+            Self::Other => "OTHER",
+        }
+    }
+}
+
+/// The path and query of the target; a scheme and authority in front of them are in [`HostSource`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Target {
+    /// As it was sent; `*` for `OPTIONS *`, empty for an absolute target without a path.
+    pub path: Span,
+    /// After the question mark; `None` without one.
+    pub query: Option<Span>,
+}
+
+/// Where the authority that was asked for stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum HostSource {
+    /// HTTP/1.0 without a Host.
+    #[default]
+    None,
+    /// The Host field; where the target was absolute, it says the same.
+    Field(Span),
+    /// An absolute target in HTTP/1.0 without a Host.
+    Target(Span),
+}
+
+impl HostSource {
+    /// The authority with its port, as it was sent.
+    #[must_use]
+    pub fn span(self) -> Span {
+        match self {
+            Self::None => Span::default(),
+            Self::Field(span) | Self::Target(span) => span,
+        }
+    }
+}
+
+/// Parses a request head at the start of `buf` into `head`, which is reused.
+///
+/// # Errors
+/// [`HeadError`] for everything that security.md's framing list and RFC 9112 refuse. After an error
+/// the connection cannot be read any further.
+pub fn parse_request(
+    buf: &[u8],
+    limits: &Limits,
+    head: &mut RequestHead,
+) -> Result<Parsed, HeadError> {
+    check_sizes(buf, limits)?;
+    let mut slots = [const { MaybeUninit::<httparse::Header<'_>>::uninit() }; MAX_FIELDS];
+    let slots = &mut slots[..limits.max_headers.min(MAX_FIELDS)];
+    let mut raw = httparse::Request::new(&mut []);
+    let len = match raw.parse_with_uninit_headers(buf, slots) {
+        Ok(httparse::Status::Complete(len)) => len,
+        Ok(httparse::Status::Partial) => return Ok(Parsed::Partial),
+        Err(httparse::Error::Version) => return Err(version_error(buf)),
+        Err(error) => return Err(from_httparse(error)),
+    };
+    let whole = &buf[..len];
+    check_line_ends(whole)?;
+    check_sizes(whole, limits)?;
+    let (Some(method), Some(target), Some(minor)) = (raw.method, raw.path, raw.version) else {
+        return Err(HeadError::Syntax("the request line is incomplete"));
+    };
+    head.method = Span::of(whole, method.as_bytes());
+    head.kind = Method::of(method.as_bytes());
+    head.minor = minor;
+    head.len = len;
+    if head.method.start != 0 {
+        return Err(HeadError::Syntax("empty lines before the request line"));
+    }
+    if matches!(method, "CONNECT" | "TRACE") {
+        return Err(HeadError::Method);
+    }
+    read_fields(whole, raw.headers, limits, head)?;
+    read_target(whole, target.as_bytes(), head)?;
+    check_host(whole, head)?;
+    Ok(Parsed::Complete(len))
+}
+
+/// A well-formed version that we do not speak is 505; anything else is no HTTP.
+fn version_error(buf: &[u8]) -> HeadError {
+    let line = buf.split(|b| *b == b'\r').next().unwrap_or_default();
+    let version = line.rsplit(|b| *b == b' ').next().unwrap_or_default();
+    match version {
+        [b'H', b'T', b'T', b'P', b'/', b'2'..=b'9', b'.', b'0'..=b'9'] => HeadError::Version,
+        _ => HeadError::Syntax("the version is not HTTP/1.0 or HTTP/1.1"),
+    }
+}
+
+fn read_fields(
+    whole: &[u8],
+    raw: &[httparse::Header<'_>],
+    limits: &Limits,
+    head: &mut RequestHead,
+) -> Result<(), HeadError> {
+    head.fields.clear();
+    head.host = HostSource::None;
+    head.upgrade = None;
+    head.expects_continue = false;
+    head.keep_alive = head.minor == 1;
+    let mut seen = Seen::default();
+    for header in raw {
+        let (name, value) = (header.name.as_bytes(), header.value);
+        if name.len() + value.len() > limits.max_field_bytes {
+            return Err(HeadError::FieldsTooLarge);
+        }
+        check_alias(name)?;
+        let known = Known::of(name);
+        let field = Field {
+            name: Span::of(whole, name),
+            value: Span::of(whole, value),
+            known,
+            drop: known.is_hop_by_hop(),
+        };
+        if known != Known::Other {
+            seen.note(whole, &field, value, head)?;
+        }
+        head.fields.push(field);
+    }
+    if head.fields.len() + seen.crumbs > limits.max_headers {
+        return Err(HeadError::FieldsTooLarge);
+    }
+    seen.finish(whole, head)
+}
+
+/// What the fields said together, while they are read one by one.
+#[derive(Default)]
+struct Seen {
+    framing: FramingFields,
+    connection: bool,
+    wants_upgrade: bool,
+    upgrades: u8,
+    /// Cookie pairs beyond the first of each line: a client may spread them over lines or not.
+    crumbs: usize,
+}
+
+impl Seen {
+    fn note(
+        &mut self,
+        whole: &[u8],
+        field: &Field,
+        value: &[u8],
+        head: &mut RequestHead,
+    ) -> Result<(), HeadError> {
+        match field.known {
+            Known::Host if head.host != HostSource::None => {
+                return Err(HeadError::Host("there are two"));
+            }
+            Known::Host => head.host = HostSource::Field(field.value),
+            Known::ContentLength => self.framing.content_length(value)?,
+            Known::TransferEncoding => {
+                check_plain_spacing(whole, field)?;
+                self.framing.transfer_encoding(value)?;
+            }
+            Known::Connection => self.connection = true,
+            Known::Upgrade => {
+                self.upgrades = self.upgrades.saturating_add(1);
+                head.upgrade = Some(field.value);
+            }
+            Known::Expect if value.eq_ignore_ascii_case(b"100-continue") => {
+                head.expects_continue = head.minor == 1
+            }
+            Known::Expect if head.minor == 1 => return Err(HeadError::Expectation),
+            Known::Cookie => self.crumbs += memchr::memchr_iter(b';', value).count(),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn finish(mut self, whole: &[u8], head: &mut RequestHead) -> Result<(), HeadError> {
+        head.framing = self.framing.decide(head.minor)?.unwrap_or_default();
+        if self.connection {
+            self.apply_connection(whole, head)?;
+        }
+        let may_upgrade = self.wants_upgrade
+            && self.upgrades == 1
+            && head.minor == 1
+            && head.kind == Method::Get
+            && head.framing == Framing::None;
+        let to = head
+            .upgrade
+            .filter(|_| may_upgrade)
+            .map(|span| (span, span.get(whole)));
+        // h2c by upgrade is an old way around a proxy's rules; ours is prior knowledge only.
+        head.upgrade = to
+            .filter(|(_, to)| !to.is_empty() && !to.eq_ignore_ascii_case(b"h2c"))
+            .map(|(span, _)| span);
+        // Nothing to continue with where no body follows.
+        head.expects_continue &= !matches!(head.framing, Framing::None | Framing::Length(0));
+        Ok(())
+    }
+
+    /// Reads the options of Connection (RFC 9110, section 7.6.1) and marks the fields that it names.
+    fn apply_connection(&mut self, whole: &[u8], head: &mut RequestHead) -> Result<(), HeadError> {
+        let mut named = 0usize;
+        for at in 0..head.fields.len() {
+            if head.fields[at].known != Known::Connection {
+                continue;
+            }
+            let value = head.fields[at].value.get(whole);
+            let (fields, keep_alive, minor) = (&mut head.fields, &mut head.keep_alive, head.minor);
+            list_members(value, |option| {
+                if option.eq_ignore_ascii_case(b"close") {
+                    *keep_alive = false;
+                } else if option.eq_ignore_ascii_case(b"keep-alive") {
+                    *keep_alive |= minor == 0;
+                } else if option.eq_ignore_ascii_case(b"upgrade") {
+                    self.wants_upgrade = true;
+                } else {
+                    named += 1;
+                    if named <= MAX_NAMED {
+                        drop_named(whole, fields, option);
+                    }
+                }
+            });
+        }
+        if named > MAX_NAMED {
+            return Err(HeadError::Syntax("Connection names too many fields"));
+        }
+        Ok(())
+    }
+}
+
+/// The most fields that Connection may name; each is compared with every field.
+const MAX_NAMED: usize = 32;
+
+/// Marks the fields of this name, but for those without which the message means something else.
+fn drop_named(whole: &[u8], fields: &mut [Field], name: &[u8]) {
+    for field in fields {
+        let keep = matches!(field.known, Known::Host | Known::ContentLength);
+        if !keep && field.name.get(whole).eq_ignore_ascii_case(name) {
+            field.drop = true;
+        }
+    }
+}
+
+/// Transfer-Encoding with a tab before, or white space behind its value: read in two ways in the wild.
+fn check_plain_spacing(whole: &[u8], field: &Field) -> Result<(), HeadError> {
+    let before = whole
+        .get(field.name.end as usize..field.value.start as usize)
+        .unwrap_or_default();
+    let after = whole.get(field.value.end as usize);
+    if before.contains(&b'\t') || after != Some(&b'\r') {
+        return Err(HeadError::Framing(
+            "white space around the value of Transfer-Encoding",
+        ));
+    }
+    Ok(())
+}
+
+fn read_target(whole: &[u8], target: &[u8], head: &mut RequestHead) -> Result<(), HeadError> {
+    if target.iter().any(|b| !b.is_ascii_graphic() || *b == b'#') {
+        return Err(HeadError::Target(
+            "it holds a fragment, a control or a non-ASCII character",
+        ));
+    }
+    if target == b"*" {
+        head.target = Target {
+            path: Span::of(whole, target),
+            query: None,
+        };
+        return match head.kind {
+            Method::Options => Ok(()),
+            _ => Err(HeadError::Target("* is for OPTIONS only")),
+        };
+    }
+    let local = match target.first() {
+        Some(b'/') => target,
+        _ => read_absolute(whole, target, head)?,
+    };
+    let (path, query) = match memchr::memchr(b'?', local) {
+        Some(at) => (&local[..at], Some(Span::of(whole, &local[at + 1..]))),
+        None => (local, None),
+    };
+    head.target = Target {
+        path: Span::of(whole, path),
+        query,
+    };
+    Ok(())
+}
+
+/// Splits `http://authority/path`; the authority must say what Host says (RFC 9112, section 3.2.2,
+/// would have it replace Host; two that differ are an attack more often than a need).
+fn read_absolute<'a>(
+    whole: &[u8],
+    target: &'a [u8],
+    head: &mut RequestHead,
+) -> Result<&'a [u8], HeadError> {
+    let after = |scheme: &[u8]| {
+        let start = target.get(..scheme.len())?;
+        start
+            .eq_ignore_ascii_case(scheme)
+            .then(|| &target[scheme.len()..])
+    };
+    let rest = after(b"http://")
+        .or_else(|| after(b"https://"))
+        .ok_or(HeadError::Target("it is neither a path nor an http URL"))?;
+    let end = rest
+        .iter()
+        .position(|b| matches!(b, b'/' | b'?'))
+        .unwrap_or(rest.len());
+    let (authority, local) = rest.split_at(end);
+    match head.host {
+        HostSource::Field(host) if host.get(whole).eq_ignore_ascii_case(authority) => {}
+        HostSource::Field(_) => return Err(HeadError::Host("it differs from the absolute target")),
+        _ => head.host = HostSource::Target(Span::of(whole, authority)),
+    }
+    Ok(local)
+}
+
+fn check_host(whole: &[u8], head: &RequestHead) -> Result<(), HeadError> {
+    match head.host {
+        HostSource::None if head.minor == 0 => Ok(()),
+        HostSource::None => Err(HeadError::Host("it is missing")),
+        HostSource::Target(_) if head.minor == 1 => Err(HeadError::Host("it is missing")),
+        HostSource::Field(span) | HostSource::Target(span) => check_authority(span.get(whole)),
+    }
+}
+
+/// A name or address with an optional port, and nothing else (RFC 3986, section 3.2, less userinfo).
+fn check_authority(authority: &[u8]) -> Result<(), HeadError> {
+    let bad = || HeadError::Host("it is not a name or an address with an optional port");
+    let (host, port) = match authority.first() {
+        Some(b'[') => {
+            let end = memchr::memchr(b']', authority).ok_or_else(bad)?;
+            (&authority[..=end], &authority[end + 1..])
+        }
+        _ => match memchr::memchr(b':', authority) {
+            Some(at) => authority.split_at(at),
+            None => (authority, &[][..]),
+        },
+    };
+    let fits = match host {
+        [b'[', inner @ .., b']'] => {
+            std::str::from_utf8(inner).is_ok_and(|text| text.parse::<std::net::Ipv6Addr>().is_ok())
+        }
+        name => {
+            !name.is_empty()
+                && name.len() <= 253
+                && name
+                    .iter()
+                    .all(|b| b.is_ascii_alphanumeric() || b"-._".contains(b))
+        }
+    };
+    let port_fits = match port {
+        [] => true,
+        [b':', digits @ ..] => {
+            (1..=5).contains(&digits.len())
+                && digits.iter().all(u8::is_ascii_digit)
+                && std::str::from_utf8(digits)
+                    .is_ok_and(|text| text.parse::<u16>().is_ok_and(|port| port > 0))
+        }
+        _ => false,
+    };
+    if fits && port_fits {
+        Ok(())
+    } else {
+        Err(bad())
+    }
+}

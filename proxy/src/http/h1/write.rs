@@ -1,0 +1,308 @@
+//! Writing heads: runs of fields that stay are copied as they came, and ours are added behind.
+
+use super::head::{Field, Framing, Known, RequestHead, ResponseHead};
+use crate::http::filter::Edits;
+
+/// What a request's head is written from.
+pub(crate) struct RequestParts<'a> {
+    pub(crate) head: &'a RequestHead,
+    /// What `head` was parsed from.
+    pub(crate) bytes: &'a [u8],
+    /// Path and query for the endpoint.
+    pub(crate) target: Target<'a>,
+    /// In place of the client's Host.
+    pub(crate) host: Option<&'a [u8]>,
+    /// Whether what the peer says of its client is believed.
+    pub(crate) trusted: bool,
+    /// `X-Forwarded-For`, `X-Real-IP` and `X-Forwarded-Proto` of this connection, whole lines.
+    pub(crate) forwarded: &'a [u8],
+    pub(crate) peer: &'a [u8],
+    pub(crate) request_id: &'a [u8],
+    pub(crate) edits: &'a Edits,
+    pub(crate) via: bool,
+}
+
+/// The target as an endpoint sees it.
+pub(crate) struct Target<'a> {
+    pub(crate) path: &'a str,
+    pub(crate) query: Option<&'a [u8]>,
+}
+
+/// Writes the head of a request to an endpoint into `out`.
+pub(crate) fn request(out: &mut Vec<u8>, parts: &RequestParts<'_>) {
+    let (head, bytes) = (parts.head, parts.bytes);
+    out.clear();
+    out.extend_from_slice(head.method.get(bytes));
+    out.push(b' ');
+    out.extend_from_slice(parts.target.path.as_bytes());
+    if let Some(query) = parts.target.query {
+        out.push(b'?');
+        out.extend_from_slice(query);
+    }
+    out.extend_from_slice(b" HTTP/1.1\r\n");
+    let rewrites_host = parts.host.is_some();
+    copy_fields(out, bytes, &head.fields, head.len, |field| {
+        field.drop
+            || (rewrites_host && field.known == Known::Host)
+            || (field.known.is_identity() && drops_identity(parts, field))
+            || parts.edits.drops(field.name.get(bytes))
+    });
+    let host = parts.host.unwrap_or_else(|| head.host.span().get(bytes));
+    let has_field = matches!(head.host, super::head::HostSource::Field(_));
+    if rewrites_host || !has_field {
+        line(out, b"Host", host);
+    }
+    add_forwarded(out, parts, head.host.span().get(bytes));
+    for (name, value) in &parts.edits.add {
+        line(out, name.as_bytes(), value.as_bytes());
+    }
+    if head.framing == Framing::Chunked {
+        out.extend_from_slice(b"Transfer-Encoding: chunked\r\n");
+    }
+    if let Some(upgrade) = head.upgrade {
+        out.extend_from_slice(b"Connection: Upgrade\r\n");
+        line(out, b"Upgrade", upgrade.get(bytes));
+    }
+    if parts.via {
+        out.extend_from_slice(if head.minor == 1 {
+            b"Via: 1.1 weir\r\n"
+        } else {
+            b"Via: 1.0 weir\r\n"
+        });
+    }
+    out.extend_from_slice(b"\r\n");
+}
+
+/// A stranger's word on its client is dropped; a trusted hop's is kept, but X-Forwarded-For, which grows.
+fn drops_identity(parts: &RequestParts<'_>, field: &Field) -> bool {
+    !parts.trusted || field.known == Known::ForwardedFor
+}
+
+fn add_forwarded(out: &mut Vec<u8>, parts: &RequestParts<'_>, host: &[u8]) {
+    let has = |known| {
+        parts.trusted
+            && parts
+                .head
+                .fields
+                .iter()
+                .any(|f| f.known == known && !f.drop)
+    };
+    if !parts.trusted {
+        out.extend_from_slice(parts.forwarded);
+    } else {
+        out.extend_from_slice(b"X-Forwarded-For: ");
+        for field in parts
+            .head
+            .fields
+            .iter()
+            .filter(|f| f.known == Known::ForwardedFor && !f.drop)
+        {
+            out.extend_from_slice(field.value.get(parts.bytes));
+            out.extend_from_slice(b", ");
+        }
+        out.extend_from_slice(parts.peer);
+        out.extend_from_slice(b"\r\n");
+        if !has(Known::ForwardedProto) {
+            out.extend_from_slice(b"X-Forwarded-Proto: http\r\n");
+        }
+    }
+    if !has(Known::ForwardedHost) && !host.is_empty() {
+        line(out, b"X-Forwarded-Host", host);
+    }
+    if !has(Known::RequestId) {
+        line(out, b"X-Request-Id", parts.request_id);
+    }
+}
+
+/// What a response's head is written from.
+pub(crate) struct ResponseParts<'a> {
+    pub(crate) head: &'a ResponseHead,
+    pub(crate) bytes: &'a [u8],
+    pub(crate) edits: &'a Edits,
+    /// A whole line, or nothing.
+    pub(crate) set_cookie: &'a [u8],
+    pub(crate) chunked: bool,
+    pub(crate) connection: Connection,
+    pub(crate) via: bool,
+}
+
+/// What the client is told of its connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Connection {
+    /// HTTP/1.1 that goes on says nothing.
+    Silent,
+    Close,
+    /// To an HTTP/1.0 client that asked for it.
+    KeepAlive,
+    /// 101.
+    Upgrade,
+}
+
+/// Writes the head of a response to a client into `out`.
+pub(crate) fn response(out: &mut Vec<u8>, parts: &ResponseParts<'_>) {
+    let (head, bytes) = (parts.head, parts.bytes);
+    out.clear();
+    status_line(out, head.status, head.reason.get(bytes));
+    copy_fields(out, bytes, &head.fields, head.len, |field| {
+        field.drop || parts.edits.drops(field.name.get(bytes))
+    });
+    for (name, value) in &parts.edits.add {
+        line(out, name.as_bytes(), value.as_bytes());
+    }
+    out.extend_from_slice(parts.set_cookie);
+    if parts.chunked {
+        out.extend_from_slice(b"Transfer-Encoding: chunked\r\n");
+    }
+    match parts.connection {
+        Connection::Silent => {}
+        Connection::Close => out.extend_from_slice(b"Connection: close\r\n"),
+        Connection::KeepAlive => out.extend_from_slice(b"Connection: keep-alive\r\n"),
+        Connection::Upgrade => {
+            out.extend_from_slice(b"Connection: Upgrade\r\n");
+            line(out, b"Upgrade", head.upgrade.unwrap_or_default().get(bytes));
+        }
+    }
+    if parts.via {
+        out.extend_from_slice(if head.minor == 1 {
+            b"Via: 1.1 weir\r\n"
+        } else {
+            b"Via: 1.0 weir\r\n"
+        });
+    }
+    out.extend_from_slice(b"\r\n");
+}
+
+fn status_line(out: &mut Vec<u8>, status: u16, reason: &[u8]) {
+    out.extend_from_slice(b"HTTP/1.1 ");
+    let digit = |n: u16| b'0' + (n % 10) as u8;
+    out.extend_from_slice(&[digit(status / 100), digit(status / 10), digit(status), b' ']);
+    out.extend_from_slice(reason);
+    out.extend_from_slice(b"\r\n");
+}
+
+/// Copies the lines that stay, each run of neighbours at once. A line reaches from its name to the next
+/// field's, the last one to the empty line that ends the head.
+fn copy_fields(
+    out: &mut Vec<u8>,
+    bytes: &[u8],
+    fields: &[Field],
+    len: usize,
+    drops: impl Fn(&Field) -> bool,
+) {
+    let Some(first) = fields.first() else { return };
+    let mut run = first.line_start();
+    for (at, field) in fields.iter().enumerate() {
+        if drops(field) {
+            let start = field.line_start();
+            out.extend_from_slice(bytes.get(run..start).unwrap_or_default());
+            run = fields
+                .get(at + 1)
+                .map_or(len.saturating_sub(2), Field::line_start);
+        }
+    }
+    out.extend_from_slice(bytes.get(run..len.saturating_sub(2)).unwrap_or_default());
+}
+
+/// Writes one field line.
+pub(crate) fn line(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
+    out.extend_from_slice(name);
+    out.extend_from_slice(b": ");
+    out.extend_from_slice(value);
+    out.extend_from_slice(b"\r\n");
+}
+
+#[cfg(test)]
+mod tests {
+    use weir_config::model::Limits;
+
+    use super::super::head::{Parsed, parse_request, parse_response};
+    use super::*;
+    use crate::http::h1::head::Method;
+
+    fn forward(text: &str, trusted: bool, edits: &Edits) -> String {
+        let mut head = RequestHead::default();
+        let parsed = parse_request(text.as_bytes(), &Limits::default(), &mut head);
+        assert!(matches!(parsed, Ok(Parsed::Complete(_))), "{parsed:?}");
+        let parts = RequestParts {
+            target: Target {
+                path: head.target.path.text(text.as_bytes()),
+                query: None,
+            },
+            head: &head,
+            bytes: text.as_bytes(),
+            host: None,
+            trusted,
+            forwarded: b"X-Forwarded-For: 9.9.9.9\r\n",
+            peer: b"9.9.9.9",
+            request_id: b"id",
+            edits,
+            via: false,
+        };
+        let mut out = Vec::new();
+        request(&mut out, &parts);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn what_stays_is_copied_to_the_byte_and_what_is_ours_is_added() {
+        let text = "GET /x HTTP/1.1\r\nhOsT:  a\r\nConnection: close, X-Drop\r\nX-Drop: 1\r\nX-Keep:\tv \r\n\r\n";
+        assert_eq!(
+            forward(text, false, &Edits::default()),
+            "GET /x HTTP/1.1\r\nhOsT:  a\r\nX-Keep:\tv \r\nX-Forwarded-For: 9.9.9.9\r\nX-Forwarded-Host: a\r\nX-Request-Id: id\r\n\r\n"
+        );
+    }
+
+    #[test]
+    fn a_stranger_cannot_speak_for_a_client_and_a_trusted_hop_can() {
+        let text = "GET / HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: 1.1.1.1\r\nForwarded: for=x\r\nX-Real-IP: y\r\nX-Request-Id: mine\r\n\r\n";
+        let stranger = forward(text, false, &Edits::default());
+        for lie in ["1.1.1.1", "for=x", "X-Real-IP: y", "mine"] {
+            assert!(!stranger.contains(lie), "{lie} went through: {stranger}");
+        }
+        let trusted = forward(text, true, &Edits::default());
+        assert!(
+            trusted.contains("X-Forwarded-For: 1.1.1.1, 9.9.9.9\r\n"),
+            "{trusted}"
+        );
+        assert!(
+            trusted.contains("X-Request-Id: mine\r\n") && !trusted.contains("X-Request-Id: id"),
+            "{trusted}"
+        );
+    }
+
+    #[test]
+    fn edits_take_out_and_add() {
+        let edits = Edits {
+            drop: vec!["x-a".into()],
+            add: vec![("x-a".into(), "new".into())],
+        };
+        let text = "GET / HTTP/1.1\r\nHost: a\r\nX-A: old\r\nX-B: b\r\n\r\n";
+        let got = forward(text, false, &edits);
+        assert!(
+            got.contains("x-a: new\r\n") && got.contains("X-B: b\r\n") && !got.contains("old"),
+            "{got}"
+        );
+    }
+
+    #[test]
+    fn a_response_loses_what_was_for_our_hop() {
+        let text = "HTTP/1.1 200 Fine\r\nConnection: keep-alive\r\nKeep-Alive: timeout=5\r\nTransfer-Encoding: chunked\r\nX: y\r\n\r\n";
+        let mut head = ResponseHead::default();
+        parse_response(text.as_bytes(), &Limits::default(), Method::Get, &mut head).unwrap();
+        let mut out = Vec::new();
+        let parts = ResponseParts {
+            head: &head,
+            bytes: text.as_bytes(),
+            edits: &Edits::default(),
+            set_cookie: b"",
+            chunked: true,
+            connection: Connection::Close,
+            via: false,
+        };
+        response(&mut out, &parts);
+        assert_eq!(
+            String::from_utf8(out).unwrap(),
+            "HTTP/1.1 200 Fine\r\nX: y\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n"
+        );
+    }
+}

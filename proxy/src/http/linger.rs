@@ -1,0 +1,41 @@
+//! Closing so that the last answer arrives.
+//!
+//! A socket closed with unread input is reset, and a reset may overtake the answer on its way. So the
+//! writing side is closed first, and what the client still sends is read and thrown away, within bounds
+//! (RFC 9112, section 9.6).
+
+use std::pin::Pin;
+
+use tokio::io::AsyncWrite;
+
+use super::h1::flow::poll_fill;
+use super::h1::serve::Connection;
+
+/// Milliseconds that a client has to notice.
+const PATIENCE_MS: u64 = 1000;
+/// Reads thrown away before the connection is closed all the same: a MiB at the most.
+const MAX_READS: usize = 64;
+
+/// Closes the connection.
+pub(crate) async fn close(conn: &mut Connection) {
+    conn.alarm.set(conn.worker.timers.now() + PATIENCE_MS);
+    let (mut from, mut to) = conn.stream.split();
+    let shut = conn
+        .alarm
+        .watch(|cx| Pin::new(&mut to).poll_shutdown(cx))
+        .await;
+    if !matches!(shut, Ok(Ok(()))) {
+        return;
+    }
+    let mut sink = conn.worker.buffers.small();
+    for _ in 0..MAX_READS {
+        match conn
+            .alarm
+            .watch(|cx| poll_fill(cx, &mut from, &mut sink))
+            .await
+        {
+            Ok(Ok(read)) if read > 0 => sink.consume(read),
+            _ => return,
+        }
+    }
+}

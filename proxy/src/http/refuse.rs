@@ -1,0 +1,65 @@
+//! Refusing what could not even be read as a request.
+
+use std::time::{Instant, SystemTime};
+
+use super::error::ProxyError;
+use super::forward::{After, send};
+use super::h1::head::{Method, RequestHead};
+use super::h1::serve::{Connection, Scratch};
+use crate::snapshot::SeriesIds;
+use crate::telemetry::Record;
+use crate::upstream::local::Local;
+
+/// Answers a head that was refused, counts and logs it. The connection cannot be used any further.
+pub(crate) async fn head(
+    conn: &mut Connection,
+    local: &Local,
+    scratch: &mut Scratch,
+    error: &ProxyError,
+) -> After {
+    let started = Instant::now();
+    conn.worker.metrics.malformed(error.status());
+    scratch.head = RequestHead::default();
+    let body = format!("{error}\n");
+    let answer = super::answer::Answer {
+        status: error.status(),
+        lines: b"",
+        content_type: "text/plain",
+        body: body.as_bytes(),
+    };
+    super::answer::compose(&mut scratch.front, &answer, false, true);
+    let sent = send(conn, &scratch.front).await;
+    let table = local.snapshot.listener(conn.listener);
+    let label = table.map(|table| table.label).unwrap_or_default();
+    let record = Record {
+        time: SystemTime::now(),
+        series: SeriesIds {
+            listener: label,
+            ..SeriesIds::default()
+        },
+        listener: table.map_or("", |table| table.listener.name.as_str()),
+        route: "",
+        service: "",
+        version: "",
+        endpoint: None,
+        method: b"",
+        method_kind: Method::Other,
+        host: b"",
+        path: b"",
+        minor: 1,
+        status: error.status(),
+        flag: error.flag(),
+        bytes_in: conn.buffer.len() as u64,
+        bytes_out: scratch.front.len() as u64,
+        duration: started.elapsed(),
+        upstream: None,
+        attempts: 0,
+        client: conn.peer.ip(),
+        peer: conn.peer,
+        request_id: b"",
+        trace_id: None,
+    };
+    conn.worker.metrics.record(&record);
+    conn.worker.log.log(&record);
+    if sent { After::Linger } else { After::Close }
+}

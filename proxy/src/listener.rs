@@ -1,0 +1,4 @@
+//! Listeners: binding, accepting.
+
+pub(crate) mod accept;
+pub(crate) mod bind;

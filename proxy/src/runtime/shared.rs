@@ -1,0 +1,249 @@
+//! What the threads of the data plane have in common, none of it touched per request but the snapshot.
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+use tokio::sync::mpsc::UnboundedSender;
+use weir_config::model::{Listener, ListenerName, Model, Protocol};
+
+use super::{Applied, Options, Readiness};
+use crate::listener::bind::{BindError, bind};
+use crate::snapshot::{Interner, ListenerId, Snapshot};
+use crate::telemetry::access_log::AccessLog;
+use crate::telemetry::metrics::Metrics;
+use crate::upstream::probe::Prober;
+use crate::upstream::registry::Registry;
+use crate::worker::Command;
+
+/// The data plane's common state.
+pub(crate) struct Shared {
+    snapshots: Arc<ArcSwap<Snapshot>>,
+    registry: Registry,
+    labels: Arc<Interner>,
+    metrics: Arc<Metrics>,
+    access_log: AccessLog,
+    prober: OnceLock<Prober>,
+    draining: AtomicBool,
+    workers: Mutex<Vec<UnboundedSender<Command>>>,
+    /// Held for the whole of a publish: generations come one after another.
+    listeners: Mutex<Vec<ListenerState>>,
+    next_listener: AtomicU32,
+    max_connections: usize,
+}
+
+/// A listener as it stands.
+#[derive(Debug, Clone)]
+pub(crate) struct ListenerState {
+    pub(crate) id: ListenerId,
+    pub(crate) name: ListenerName,
+    pub(crate) bind: SocketAddr,
+    pub(crate) protocol: Protocol,
+    /// Why it is not bound.
+    pub(crate) error: Option<String>,
+}
+
+impl Shared {
+    pub(super) fn new(options: &Options) -> Self {
+        let labels = Arc::new(Interner::default());
+        let metrics = Arc::new(Metrics::new(Arc::clone(&labels)));
+        Self {
+            snapshots: Arc::default(),
+            registry: Registry::default(),
+            access_log: AccessLog::stdout(options.access_log, Arc::clone(&metrics)),
+            labels,
+            metrics,
+            prober: OnceLock::new(),
+            draining: AtomicBool::new(false),
+            workers: Mutex::default(),
+            listeners: Mutex::default(),
+            next_listener: AtomicU32::new(0),
+            max_connections: options
+                .max_connections
+                .unwrap_or_else(|| from_limit(options)),
+        }
+    }
+
+    pub(crate) fn snapshot(&self) -> Arc<Snapshot> {
+        self.snapshots.load_full()
+    }
+
+    pub(crate) fn published(&self) -> &Arc<ArcSwap<Snapshot>> {
+        &self.snapshots
+    }
+
+    pub(crate) fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
+    pub(crate) fn metrics(&self) -> &Arc<Metrics> {
+        &self.metrics
+    }
+
+    pub(crate) fn access_log(&self) -> &AccessLog {
+        &self.access_log
+    }
+
+    pub(crate) fn draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set_draining(&self) {
+        self.draining.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn workers(&self) -> usize {
+        lock(&self.workers).len()
+    }
+
+    /// Client connections that one worker may hold.
+    pub(super) fn share_of_connections(&self, workers: usize) -> usize {
+        (self.max_connections / workers.max(1)).max(1)
+    }
+
+    pub(super) fn add_worker(&self, commands: UnboundedSender<Command>) {
+        lock(&self.workers).push(commands);
+    }
+
+    pub(super) fn set_prober(&self, prober: Prober) {
+        // Set once, by the thread that runs it, before anything is published.
+        drop(self.prober.set(prober));
+    }
+
+    pub(super) fn send_all(&self, command: impl Fn() -> Command) {
+        for worker in &*lock(&self.workers) {
+            // A worker that is gone has nothing left to do.
+            drop(worker.send(command()));
+        }
+    }
+
+    pub(crate) fn listeners(&self) -> Vec<ListenerState> {
+        lock(&self.listeners).clone()
+    }
+
+    pub(crate) fn readiness(&self) -> Readiness {
+        let generation = self.snapshots.load().generation;
+        let bound = lock(&self.listeners).iter().any(|l| l.error.is_none());
+        let (ready, reason) = match (self.draining(), generation, bound) {
+            (true, ..) => (false, "draining".to_string()),
+            (_, 0, _) => (false, "no configuration yet".to_string()),
+            (_, _, false) => (false, "no listener is bound".to_string()),
+            (_, generation, true) => (true, format!("serving generation {generation}")),
+        };
+        Readiness { ready, reason }
+    }
+
+    pub(super) fn publish(&self, model: Arc<Model>, generation: u64) -> Applied {
+        let mut states = lock(&self.listeners);
+        let added = self.bind_listeners(&mut states, &model);
+        let ids: Vec<(ListenerId, Arc<Listener>)> = states
+            .iter()
+            .filter_map(|state| Some((state.id, Arc::clone(model.listener(state.name.as_str())?))))
+            .collect();
+        self.registry.reconcile(&model);
+        let previous = self.snapshots.load_full();
+        let next = Snapshot::build(
+            Arc::clone(&model),
+            generation,
+            &ids,
+            &self.registry,
+            &self.labels,
+            &previous,
+        );
+        let next = Arc::new(next);
+        self.snapshots.store(Arc::clone(&next));
+        // Sockets are served only once the snapshot that knows them is in force: never an empty 404.
+        for (id, sockets) in added {
+            for (worker, socket) in lock(&self.workers).iter().zip(sockets) {
+                drop(worker.send(Command::Listen { id, socket }));
+            }
+        }
+        self.close_listeners(&mut states, &model);
+        self.metrics
+            .sweep(Instant::now(), |series| next.knows(series));
+        if let Some(prober) = self.prober.get() {
+            prober.update(&next);
+        }
+        let failed = states
+            .iter()
+            .filter_map(|l| Some((l.name.clone(), l.error.clone()?)));
+        Applied {
+            generation,
+            listener_errors: failed.collect(),
+        }
+    }
+
+    /// Binds what is new. A listener is its address: one that only changes its name keeps its sockets.
+    fn bind_listeners(
+        &self,
+        states: &mut Vec<ListenerState>,
+        model: &Model,
+    ) -> Vec<(ListenerId, Vec<std::net::TcpListener>)> {
+        let mut added = Vec::new();
+        for listener in &model.listeners {
+            let at = states.iter().position(|state| state.bind == listener.bind);
+            if let Some(state) = at.map(|at| &mut states[at])
+                && state.error.is_none()
+            {
+                state.name = listener.name.clone();
+                continue;
+            }
+            states.retain(|state| state.bind != listener.bind);
+            // Never used again: connections of a listener that is gone must not find the routes of another.
+            let id = ListenerId(self.next_listener.fetch_add(1, Ordering::Relaxed));
+            let (sockets, error) = match bind_patiently(listener.bind, self.workers()) {
+                Ok(sockets) => (sockets, None),
+                Err(error) => (Vec::new(), Some(error.to_string())),
+            };
+            if error.is_none() {
+                added.push((id, sockets));
+            }
+            states.push(ListenerState {
+                id,
+                name: listener.name.clone(),
+                bind: listener.bind,
+                protocol: listener.protocol,
+                error,
+            });
+        }
+        added
+    }
+
+    fn close_listeners(&self, states: &mut Vec<ListenerState>, model: &Model) {
+        let gone = |state: &ListenerState| !model.listeners.iter().any(|l| l.bind == state.bind);
+        for state in states.iter().filter(|state| gone(state)) {
+            self.send_all(|| Command::Close { id: state.id });
+        }
+        states.retain(|state| !gone(state));
+    }
+}
+
+/// A listener that was removed a moment ago may still be closing.
+fn bind_patiently(
+    address: SocketAddr,
+    count: usize,
+) -> Result<Vec<std::net::TcpListener>, BindError> {
+    for _ in 0..10 {
+        match bind(address, count) {
+            Err(BindError::Taken(_)) => std::thread::sleep(Duration::from_millis(20)),
+            done => return done,
+        }
+    }
+    bind(address, count)
+}
+
+/// Half of the descriptors that are left: each client connection may need one to an endpoint.
+fn from_limit(options: &Options) -> usize {
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+    let limit = limit
+        .and_then(|limit| usize::try_from(limit).ok())
+        .unwrap_or(1 << 20);
+    let reserve = options.reserve_descriptors.min(limit / 4);
+    ((limit - reserve) / 2).clamp(16, 1 << 20)
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

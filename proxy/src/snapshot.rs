@@ -1,0 +1,103 @@
+//! The snapshot: the model compiled for serving, immutable, swapped in whole.
+
+mod build;
+mod intern;
+mod leaf;
+
+pub use intern::{Interner, LabelId, SeriesIds};
+pub use leaf::Leaf;
+
+use std::sync::Arc;
+
+use weir_config::model::{Listener, Model, Route, Rule, Service};
+use weir_decide::route::RouteTable;
+use weir_decide::split::Split;
+
+use crate::http::filter::Filters;
+use crate::upstream::registry::EndpointState;
+
+/// Numbers a listener for the life of the process; a listener that changes its address is another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ListenerId(pub(crate) u32);
+
+/// One generation, ready to serve.
+#[derive(Debug, Default)]
+pub struct Snapshot {
+    pub generation: u64,
+    pub model: Arc<Model>,
+    /// By [`ListenerId`].
+    pub(crate) listeners: Vec<Option<Arc<ListenerTable>>>,
+    pub(crate) services: Vec<Arc<ServiceTable>>,
+}
+
+impl Snapshot {
+    pub(crate) fn listener(&self, id: ListenerId) -> Option<&Arc<ListenerTable>> {
+        self.listeners.get(id.0 as usize)?.as_ref()
+    }
+
+    /// Whether requests may still be counted under these labels.
+    pub(crate) fn knows(&self, series: &SeriesIds) -> bool {
+        let listener = self
+            .listeners
+            .iter()
+            .flatten()
+            .find(|table| table.label == series.listener);
+        let route =
+            |table: &Arc<ListenerTable>| table.rules.iter().any(|rule| rule.label == series.route);
+        let service = self
+            .services
+            .iter()
+            .find(|table| table.label == series.service);
+        let version =
+            |table: &Arc<ServiceTable>| table.versions.iter().any(|v| v.label == series.version);
+        let none = LabelId::default();
+        listener.is_some_and(|table| series.route == none || route(table))
+            && (series.service == none
+                || service.is_some_and(|table| series.version == none || version(table)))
+    }
+}
+
+/// A listener with its compiled routes.
+#[derive(Debug)]
+pub(crate) struct ListenerTable {
+    pub(crate) listener: Arc<Listener>,
+    pub(crate) label: LabelId,
+    pub(crate) table: RouteTable,
+    /// By the table's dense rule number.
+    pub(crate) rules: Vec<RuleTable>,
+}
+
+/// A rule with its destinations spread out.
+#[derive(Debug)]
+pub(crate) struct RuleTable {
+    pub(crate) route: Arc<Route>,
+    pub(crate) rule: usize,
+    pub(crate) label: LabelId,
+    pub(crate) leaves: Vec<Leaf>,
+    pub(crate) split: Split,
+    pub(crate) filters: Filters,
+}
+
+impl RuleTable {
+    pub(crate) fn rule(&self) -> &Rule {
+        &self.route.rules[self.rule]
+    }
+}
+
+/// A service with the live state of its endpoints.
+#[derive(Debug)]
+pub(crate) struct ServiceTable {
+    pub(crate) service: Arc<Service>,
+    pub(crate) label: LabelId,
+    /// In the order of `service.endpoints`.
+    pub(crate) endpoints: Vec<Arc<EndpointState>>,
+    /// In the order of `service.versions`.
+    pub(crate) versions: Vec<VersionTable>,
+}
+
+/// A version and which of the endpoints belong to it.
+#[derive(Debug)]
+pub(crate) struct VersionTable {
+    pub(crate) label: LabelId,
+    pub(crate) members: Vec<usize>,
+}

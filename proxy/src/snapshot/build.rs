@@ -1,0 +1,135 @@
+//! Building a snapshot, off the data path.
+
+use std::sync::Arc;
+
+use weir_config::model::{Listener, Model, Service};
+use weir_decide::route::RouteTable;
+use weir_decide::split::Split;
+
+use super::leaf::{Leaf, leaves};
+use super::{Interner, ListenerId, ListenerTable, RuleTable, ServiceTable, Snapshot, VersionTable};
+use crate::http::filter::Filters;
+use crate::upstream::registry::Registry;
+
+impl Snapshot {
+    /// Compiles a model. The registry must have been reconciled with it; `ids` names the listeners that are
+    /// bound. What `previous` holds unchanged is taken over, so that workers keep what hangs on it.
+    pub(crate) fn build(
+        model: Arc<Model>,
+        generation: u64,
+        ids: &[(ListenerId, Arc<Listener>)],
+        registry: &Registry,
+        labels: &Interner,
+        previous: &Snapshot,
+    ) -> Self {
+        let services = model
+            .services
+            .iter()
+            .map(|service| service_table(service, registry, labels, previous))
+            .collect();
+        let size = ids
+            .iter()
+            .map(|(id, _)| id.0 as usize + 1)
+            .max()
+            .unwrap_or(0);
+        let mut listeners = vec![None; size];
+        for (id, listener) in ids {
+            listeners[id.0 as usize] = Some(Arc::new(listener_table(&model, listener, labels)));
+        }
+        Self {
+            generation,
+            model,
+            listeners,
+            services,
+        }
+    }
+}
+
+fn listener_table(model: &Model, listener: &Arc<Listener>, labels: &Interner) -> ListenerTable {
+    let table = RouteTable::for_listener(model, listener);
+    let rules = table
+        .rules()
+        .map(|(_, route, rule)| {
+            let leaves = leaves(model, rule);
+            let weights: Vec<_> = leaves.iter().map(|leaf| leaf.weight).collect();
+            let base = base(model, &leaves);
+            RuleTable {
+                label: labels.id(route.name.as_str()),
+                split: Split::with_base(&weights, base),
+                filters: Filters::compile(&rule.filters),
+                route: Arc::clone(route),
+                rule: route
+                    .rules
+                    .iter()
+                    .position(|r| std::ptr::eq(r, rule))
+                    .unwrap_or_default(),
+                leaves,
+            }
+        })
+        .collect();
+    ListenerTable {
+        listener: Arc::clone(listener),
+        label: labels.id(listener.name.as_str()),
+        table,
+        rules,
+    }
+}
+
+/// The version that sticky buckets leave the most room to: `stable`, else the last.
+fn base(model: &Model, leaves: &[Leaf]) -> usize {
+    let is_stable = |leaf: &Leaf| {
+        let service = leaf.service.map(|at| &model.services[at]);
+        let version = service
+            .zip(leaf.version)
+            .map(|(service, at)| &service.versions[at].name);
+        version.is_some_and(|name| name.as_str() == "stable")
+    };
+    leaves
+        .iter()
+        .position(is_stable)
+        .unwrap_or(leaves.len().saturating_sub(1))
+}
+
+fn service_table(
+    service: &Arc<Service>,
+    registry: &Registry,
+    labels: &Interner,
+    previous: &Snapshot,
+) -> Arc<ServiceTable> {
+    let endpoints: Vec<_> = service
+        .endpoints
+        .iter()
+        .filter_map(|e| registry.get(&service.name, &e.id))
+        .collect();
+    let before = previous
+        .services
+        .binary_search_by(|t| t.service.name.cmp(&service.name));
+    if let Ok(at) = before {
+        let before = &previous.services[at];
+        let same_states = before.endpoints.len() == endpoints.len()
+            && before
+                .endpoints
+                .iter()
+                .zip(&endpoints)
+                .all(|(a, b)| Arc::ptr_eq(a, b));
+        if same_states && before.service == *service {
+            return Arc::clone(before);
+        }
+    }
+    let versions = service
+        .versions
+        .iter()
+        .map(|version| VersionTable {
+            label: labels.id(version.name.as_str()),
+            members: (0..service.endpoints.len())
+                .filter(|i| service.endpoints[*i].version == version.name)
+                .collect(),
+        })
+        .collect();
+    Arc::new(ServiceTable {
+        service: Arc::clone(service),
+        label: labels.id(service.name.as_str()),
+        endpoints,
+        versions,
+    })
+}

@@ -1,0 +1,71 @@
+//! Label values as numbers, so that a counter is found by comparing integers.
+
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError, RwLock};
+
+/// A label value; equal ids are equal texts for the life of the process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
+pub struct LabelId(pub u32);
+
+/// The labels of a request's series; the id of the empty text stands for "none".
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
+pub struct SeriesIds {
+    pub listener: LabelId,
+    pub route: LabelId,
+    pub service: LabelId,
+    pub version: LabelId,
+}
+
+/// All label values that configuration has ever named. It grows with configuration only: no request
+/// can add to it.
+#[derive(Debug)]
+pub struct Interner {
+    inner: RwLock<(HashMap<Arc<str>, LabelId>, Vec<Arc<str>>)>,
+}
+
+impl Default for Interner {
+    fn default() -> Self {
+        let empty: Arc<str> = Arc::from("");
+        let map = HashMap::from([(Arc::clone(&empty), LabelId(0))]);
+        Self {
+            inner: RwLock::new((map, vec![empty])),
+        }
+    }
+}
+
+impl Interner {
+    /// The number of a text.
+    pub fn id(&self, text: &str) -> LabelId {
+        if let Some(id) = self
+            .inner
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .0
+            .get(text)
+        {
+            return *id;
+        }
+        let mut inner = self.inner.write().unwrap_or_else(PoisonError::into_inner);
+        let text: Arc<str> = Arc::from(text);
+        if let Some(id) = inner.0.get(&text) {
+            return *id;
+        }
+        // Four billion names do not fit into memory before the number wraps.
+        let id = LabelId(inner.1.len() as u32);
+        inner.0.insert(Arc::clone(&text), id);
+        inner.1.push(text);
+        id
+    }
+
+    /// The text of a number; empty for one that was never given out.
+    #[must_use]
+    pub fn text(&self, id: LabelId) -> Arc<str> {
+        let inner = self.inner.read().unwrap_or_else(PoisonError::into_inner);
+        inner
+            .1
+            .get(id.0 as usize)
+            .or_else(|| inner.1.first())
+            .cloned()
+            .unwrap_or_else(|| Arc::from(""))
+    }
+}

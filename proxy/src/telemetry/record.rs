@@ -1,0 +1,92 @@
+//! One request, as it is counted and logged when it ends.
+
+use std::net::SocketAddr;
+use std::time::{Duration, SystemTime};
+
+use crate::http::h1::head::Method;
+use crate::snapshot::SeriesIds;
+
+/// Why a response is not the origin's own; the letters are Envoy's (`RESPONSE_FLAGS`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
+#[repr(u8)]
+pub enum Flag {
+    /// The origin answered and the answer was delivered.
+    #[default]
+    None,
+    /// No healthy endpoint.
+    UH,
+    /// No connection to the endpoint.
+    UF,
+    /// A limit towards the service was reached.
+    UO,
+    /// No route matched.
+    NR,
+    /// Tried as often as allowed.
+    URX,
+    /// The endpoint closed, or what it sent could not be understood.
+    UC,
+    /// The endpoint took too long.
+    UT,
+    /// The client closed first.
+    DC,
+    /// Refused by a rate limit.
+    RL,
+    /// The request was malformed: Envoy's downstream protocol error.
+    DPE,
+    /// A filter answered: redirect or direct response.
+    DI,
+}
+
+impl Flag {
+    /// As it stands in the log and in the metric; `-` for none.
+    #[must_use]
+    pub fn text(self) -> &'static str {
+        match self {
+            Self::None => "-",
+            Self::UH => "UH",
+            Self::UF => "UF",
+            Self::UO => "UO",
+            Self::NR => "NR",
+            Self::URX => "URX",
+            Self::UC => "UC",
+            Self::UT => "UT",
+            Self::DC => "DC",
+            Self::RL => "RL",
+            Self::DPE => "DPE",
+            Self::DI => "DI",
+        }
+    }
+}
+
+/// All that is known of a request when it has ended. Borrowed: nothing is copied unless it is logged.
+#[derive(Debug)]
+pub struct Record<'a> {
+    pub time: SystemTime,
+    /// Interned label values: listener, route, service, version.
+    pub series: SeriesIds,
+    pub listener: &'a str,
+    pub route: &'a str,
+    pub service: &'a str,
+    pub version: &'a str,
+    pub endpoint: Option<&'a str>,
+    pub method: &'a [u8],
+    pub method_kind: Method,
+    pub host: &'a [u8],
+    /// The canonical path, or the raw one where the request was refused; never the query.
+    pub path: &'a [u8],
+    /// 1.0 or 1.1 by its minor version.
+    pub minor: u8,
+    /// 0 where nothing was answered.
+    pub status: u16,
+    pub flag: Flag,
+    pub bytes_in: u64,
+    pub bytes_out: u64,
+    pub duration: Duration,
+    /// From the first try to the head of the response; `None` where no endpoint answered.
+    pub upstream: Option<Duration>,
+    pub attempts: u8,
+    pub client: std::net::IpAddr,
+    pub peer: SocketAddr,
+    pub request_id: &'a [u8],
+    pub trace_id: Option<&'a [u8]>,
+}

@@ -1,0 +1,259 @@
+//! A worker's own side of the snapshot: pools, balancer and split states, which no other worker touches.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use weir_config::model::EndpointId;
+use weir_decide::balance::{Balancer, Spread};
+use weir_decide::split::SplitState;
+
+use super::pool::Pool;
+use super::registry::EndpointState;
+use crate::snapshot::{ListenerId, ListenerTable, ServiceTable, Snapshot};
+use crate::worker::Random;
+
+/// One generation as a worker uses it.
+pub(crate) struct Local {
+    pub(crate) snapshot: Arc<Snapshot>,
+    pub(crate) services: Vec<Rc<LocalService>>,
+    /// By listener, then by rule; `None` where there is nothing to split.
+    splits: Vec<Vec<Option<RefCell<SplitState>>>>,
+}
+
+/// A service with the worker's balancers and pools.
+pub(crate) struct LocalService {
+    pub(crate) table: Arc<ServiceTable>,
+    pub(crate) versions: Vec<LocalVersion>,
+    endpoints: Vec<Rc<LocalEndpoint>>,
+}
+
+/// A version's endpoints and the state of picking among them.
+pub(crate) struct LocalVersion {
+    pub(crate) members: Vec<Rc<LocalEndpoint>>,
+    pub(crate) balancer: RefCell<Balancer>,
+    pub(crate) spread: Spread,
+}
+
+/// An endpoint with the worker's idle connections to it.
+pub(crate) struct LocalEndpoint {
+    pub(crate) state: Arc<EndpointState>,
+    pub(crate) weight: u32,
+    pub(crate) pool: Pool,
+    /// On the worker's clock; `u64::MAX` while the endpoint is part of the configuration.
+    pub(crate) cut_at: Cell<u64>,
+}
+
+impl Local {
+    /// The worker's side of nothing at all.
+    pub(crate) fn empty() -> Self {
+        Self {
+            snapshot: Arc::default(),
+            services: Vec::new(),
+            splits: Vec::new(),
+        }
+    }
+
+    /// Follows a new snapshot; what it keeps of the last one keeps its pools and its place in every rotation.
+    pub(crate) fn follow(&self, snapshot: Arc<Snapshot>, now: u64, random: &mut Random) -> Self {
+        let mut kept: HashMap<*const EndpointState, Rc<LocalEndpoint>> = HashMap::new();
+        for endpoint in self.services.iter().flat_map(|service| &service.endpoints) {
+            kept.insert(Arc::as_ptr(&endpoint.state), Rc::clone(endpoint));
+        }
+        let services = snapshot
+            .services
+            .iter()
+            .map(|table| self.service(table, &mut kept, random))
+            .collect();
+        self.retire(&snapshot, now);
+        let splits = self.carry_splits(&snapshot, random);
+        Self {
+            snapshot,
+            services,
+            splits,
+        }
+    }
+
+    fn service(
+        &self,
+        table: &Arc<ServiceTable>,
+        kept: &mut HashMap<*const EndpointState, Rc<LocalEndpoint>>,
+        random: &mut Random,
+    ) -> Rc<LocalService> {
+        let name = &table.service.name;
+        let before = self
+            .services
+            .binary_search_by(|s| s.table.service.name.cmp(name))
+            .ok();
+        let before = before.map(|at| &self.services[at]);
+        if let Some(same) = before.filter(|s| Arc::ptr_eq(&s.table, table)) {
+            return Rc::clone(same);
+        }
+        Rc::new(LocalService::new(
+            table,
+            kept,
+            before.map(Rc::as_ref),
+            random,
+        ))
+    }
+
+    /// Sets the time by which requests on endpoints that are gone must be over, and closes their idle
+    /// connections (semantics 33).
+    fn retire(&self, next: &Snapshot, now: u64) {
+        for service in &self.services {
+            for endpoint in service
+                .endpoints
+                .iter()
+                .filter(|e| e.cut_at.get() == u64::MAX && e.state.is_removed())
+            {
+                let drain = next
+                    .model
+                    .service(service.table.service.name.as_str())
+                    .unwrap_or(&service.table.service);
+                endpoint
+                    .cut_at
+                    .set(now + drain.drain_timeout.as_millis() as u64);
+                endpoint.pool.close();
+            }
+        }
+    }
+
+    fn carry_splits(
+        &self,
+        next: &Snapshot,
+        random: &mut Random,
+    ) -> Vec<Vec<Option<RefCell<SplitState>>>> {
+        let mut before: HashMap<(ListenerId, &str, usize), &RefCell<SplitState>> = HashMap::new();
+        for (id, table) in numbered(&self.snapshot) {
+            for (rule, state) in table.rules.iter().zip(&self.splits[id.0 as usize]) {
+                if let Some(state) = state {
+                    before.insert((id, rule.route.name.as_str(), rule.rule), state);
+                }
+            }
+        }
+        let mut splits: Vec<Vec<_>> = next.listeners.iter().map(|_| Vec::new()).collect();
+        for (id, table) in numbered(next) {
+            splits[id.0 as usize] = table
+                .rules
+                .iter()
+                .map(|rule| {
+                    if rule.leaves.len() < 2 {
+                        return None;
+                    }
+                    let state = match before.get(&(id, rule.route.name.as_str(), rule.rule)) {
+                        Some(old) => SplitState::carry(&rule.split, &old.borrow(), random),
+                        None => SplitState::new(&rule.split, random),
+                    };
+                    Some(RefCell::new(state))
+                })
+                .collect();
+        }
+        splits
+    }
+
+    /// The state of a rule's split.
+    pub(crate) fn split(&self, listener: ListenerId, rule: usize) -> Option<&RefCell<SplitState>> {
+        self.splits.get(listener.0 as usize)?.get(rule)?.as_ref()
+    }
+
+    /// Every pool, for the sweep.
+    pub(crate) fn pools(&self) -> impl Iterator<Item = (&LocalService, &Rc<LocalEndpoint>)> {
+        self.services
+            .iter()
+            .flat_map(|service| service.endpoints.iter().map(move |e| (&**service, e)))
+    }
+}
+
+fn numbered(snapshot: &Snapshot) -> impl Iterator<Item = (ListenerId, &Arc<ListenerTable>)> {
+    let slots = snapshot.listeners.iter().enumerate();
+    slots.filter_map(|(id, table)| Some((ListenerId(id as u32), table.as_ref()?)))
+}
+
+impl LocalService {
+    fn new(
+        table: &Arc<ServiceTable>,
+        kept: &mut HashMap<*const EndpointState, Rc<LocalEndpoint>>,
+        before: Option<&Self>,
+        random: &mut Random,
+    ) -> Self {
+        let endpoints: Vec<_> = table
+            .endpoints
+            .iter()
+            .zip(&table.service.endpoints)
+            .map(|(state, endpoint)| {
+                let old = kept
+                    .remove(&Arc::as_ptr(state))
+                    .filter(|e| e.weight == endpoint.weight.tenths());
+                old.unwrap_or_else(|| Rc::new(LocalEndpoint::new(state, endpoint.weight.tenths())))
+            })
+            .collect();
+        let versions = table
+            .versions
+            .iter()
+            .map(|version| {
+                let members: Vec<_> = version
+                    .members
+                    .iter()
+                    .map(|at| Rc::clone(&endpoints[*at]))
+                    .collect();
+                LocalVersion {
+                    balancer: RefCell::new(Balancer::new(table.service.balancer, random)),
+                    spread: Spread::of(members.iter().map(|m| m.weight)),
+                    members,
+                }
+            })
+            .collect();
+        let mut service = Self {
+            table: Arc::clone(table),
+            versions,
+            endpoints,
+        };
+        if let Some(before) = before {
+            service.keep_balancers(before);
+        }
+        service
+    }
+
+    /// A version whose endpoints are the same keeps its place in the rotation.
+    fn keep_balancers(&mut self, before: &Self) {
+        for (at, version) in self.versions.iter_mut().enumerate() {
+            let name = &self.table.service.versions[at].name;
+            let old = before
+                .table
+                .service
+                .versions
+                .iter()
+                .position(|v| v.name == *name);
+            let Some(old) = old.map(|at| &before.versions[at]) else {
+                continue;
+            };
+            let same = old.members.len() == version.members.len()
+                && old
+                    .members
+                    .iter()
+                    .zip(&version.members)
+                    .all(|(a, b)| Rc::ptr_eq(a, b))
+                && before.table.service.balancer == self.table.service.balancer;
+            if same {
+                version.balancer = RefCell::new(old.balancer.borrow().clone());
+            }
+        }
+    }
+}
+
+impl LocalEndpoint {
+    fn new(state: &Arc<EndpointState>, weight: u32) -> Self {
+        Self {
+            state: Arc::clone(state),
+            weight,
+            pool: Pool::default(),
+            cut_at: Cell::new(u64::MAX),
+        }
+    }
+
+    /// The endpoint's id, as logged.
+    pub(crate) fn id(&self) -> &EndpointId {
+        &self.state.id
+    }
+}
