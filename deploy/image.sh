@@ -1,0 +1,28 @@
+#!/usr/bin/env bash
+# Builds the FROM scratch image with no registry: a static glibc binary from this machine's toolchain, and
+# nothing else.
+#
+#   deploy/image.sh [TAG]          default tag: weir:dev
+#
+# WEIR_PROFILE   the cargo profile: release (default), or dev for a quick build in tests
+# CARGO_TARGET_DIR   as for cargo; the static build goes to a folder of its own in it
+set -euo pipefail
+
+tag=${1:-weir:dev}
+profile=${WEIR_PROFILE:-release}
+root=$(cd "$(dirname "$0")/.." && pwd)
+target=${CARGO_TARGET_DIR:-$root/target}/image
+host=$(rustc -vV | sed -n 's/^host: //p')
+
+RUSTFLAGS="-C target-feature=+crt-static" cargo build --quiet --locked --manifest-path "$root/Cargo.toml" \
+    -p weir --profile "$profile" --target "$host" --target-dir "$target"
+
+folder=$profile
+[ "$profile" = dev ] && folder=debug
+context=$(mktemp -d)
+trap 'rm -rf "$context"' EXIT
+mkdir -p "$context/image/var/lib/weir"
+cp "$target/$host/$folder/weir" "$context/image/weir"
+[ "$profile" = dev ] && strip --strip-debug "$context/image/weir"
+docker build --quiet --tag "$tag" --file "$root/deploy/scratch.Dockerfile" "$context" >/dev/null
+echo "$tag"
