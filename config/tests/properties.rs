@@ -117,7 +117,6 @@ fn listener() -> Fragment {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(512))]
 
     #[test]
     fn any_text_is_read_without_a_panic(text in any::<String>()) {
