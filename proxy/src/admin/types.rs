@@ -5,7 +5,9 @@
 
 mod explain;
 
-pub use explain::{Candidate, Destination, Explanation, Leaf, Matched, Pick, Request, Sticky, Tried};
+pub use explain::{
+    Candidate, Destination, Explanation, Leaf, Matched, Pick, Request, Sticky, Tried,
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -24,7 +26,10 @@ pub struct Reply<T> {
 impl<T> Reply<T> {
     /// Wraps a body.
     pub fn new(body: T) -> Self {
-        Self { api_version: API_VERSION.to_owned(), body }
+        Self {
+            api_version: API_VERSION.to_owned(),
+            body,
+        }
     }
 }
 

@@ -89,12 +89,28 @@ impl Metrics {
     /// Connections from clients that are open now.
     #[must_use]
     pub fn downstream_connections(&self) -> usize {
-        let (mut opened, mut closed) = (0u64, 0u64);
-        for plain in self.lock().plain() {
-            plain.closed.read(|_, n| closed = closed.wrapping_add(n));
-            plain.opened.read(|_, n| opened = opened.wrapping_add(n));
+        let open: u64 = self.connections_by_listener().values().sum();
+        usize::try_from(open).unwrap_or(usize::MAX)
+    }
+
+    /// Connections from clients that are open now, by listener.
+    pub(crate) fn connections_by_listener(&self) -> BTreeMap<LabelId, u64> {
+        let store = self.lock();
+        let mut open = BTreeMap::<LabelId, u64>::new();
+        let mut closed = BTreeMap::<LabelId, u64>::new();
+        for plain in store.plain() {
+            plain
+                .closed
+                .read(|listener, n| *closed.entry(listener).or_default() += n);
+            plain
+                .opened
+                .read(|listener, n| *open.entry(listener).or_default() += n);
         }
-        usize::try_from(opened.saturating_sub(closed)).unwrap_or(usize::MAX)
+        for (listener, open) in &mut open {
+            // The two are read one after the other, so that the first may be behind.
+            *open = open.saturating_sub(closed.get(listener).copied().unwrap_or(0));
+        }
+        open
     }
 
     /// Forgets series that are idle and no longer `in_use`. To be called now and then, such as when a

@@ -33,7 +33,6 @@ struct Totals {
     panics: u64,
     rejected: u64,
     opened: BTreeMap<LabelId, u64>,
-    open: BTreeMap<LabelId, u64>,
     retries: BTreeMap<&'static str, u64>,
     malformed: BTreeMap<u16, u64>,
     series_dropped: u64,
@@ -49,7 +48,11 @@ impl Metrics {
         text.single(names::INFLIGHT, totals.in_flight);
         text.labelled(names::RETRIES, "reason", &totals.retries);
         text.labelled(names::MALFORMED, "reason", &totals.malformed);
-        text.labelled(names::DOWNSTREAM, "listener", &self.named(&totals.open));
+        text.labelled(
+            names::DOWNSTREAM,
+            "listener",
+            &self.named(&self.connections_by_listener()),
+        );
         text.labelled(
             names::DOWNSTREAM_TOTAL,
             "listener",
@@ -106,16 +109,11 @@ impl Metrics {
             panics: sum(|p| &p.panics),
             rejected: sum(|p| &p.rejected),
             opened: BTreeMap::new(),
-            open: BTreeMap::new(),
             retries: BTreeMap::new(),
             malformed: BTreeMap::new(),
             series_dropped: store.dropped(),
         };
-        let mut closed = BTreeMap::<LabelId, u64>::new();
         for plain in store.plain() {
-            plain
-                .closed
-                .read(|listener, n| *closed.entry(listener).or_default() += n);
             plain
                 .opened
                 .read(|listener, n| *totals.opened.entry(listener).or_default() += n);
@@ -125,10 +123,6 @@ impl Metrics {
             plain
                 .malformed
                 .read(|status, n| *totals.malformed.entry(status).or_default() += n);
-        }
-        for (listener, opened) in &totals.opened {
-            let closed = closed.get(listener).copied().unwrap_or(0);
-            totals.open.insert(*listener, difference(*opened, closed));
         }
         totals
     }
