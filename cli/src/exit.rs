@@ -56,6 +56,13 @@ impl Failure {
         Self::new(Exit::Failure, message)
     }
 
+    /// The same with another exit code.
+    #[must_use]
+    pub(crate) fn ending_with(mut self, exit: Exit) -> Self {
+        self.exit = exit;
+        self
+    }
+
     /// Adds a line that says what to check or do.
     #[must_use]
     pub(crate) fn help(mut self, line: impl Into<String>) -> Self {

@@ -1,0 +1,136 @@
+//! The model of a plain forwarder: one listener, one service, one route that takes everything.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use weir_config::model::{
+    Admission, BackendRef, Balancer, ConnectionPool, Endpoint, EndpointId, Invalid, Limits,
+    Listener, ListenerName, Match, Model, PathMatch, PathPolicy, Protocol, Retry, Route, RouteName,
+    Rule, Service, ServiceName, Source, Timeouts, TrustedHops, Version, VersionName, Weight,
+};
+
+const NAME: &str = "forward";
+
+/// One address to forward to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Target {
+    pub(super) address: SocketAddr,
+    /// Takes requests only once a connection to it was accepted.
+    pub(super) probe: bool,
+}
+
+/// Everything that arrives at `from` goes to one of `to`.
+///
+/// # Errors
+/// Never in practice: the names are constants and addresses.
+pub(super) fn forwarding(from: SocketAddr, to: &[Target]) -> Result<Model, Invalid> {
+    let service = ServiceName::new(NAME)?;
+    Ok(Model {
+        listeners: vec![Arc::new(Listener {
+            name: ListenerName::new(NAME)?,
+            bind: from,
+            protocol: Protocol::Http,
+            trusted_hops: TrustedHops::None,
+            path_policy: PathPolicy::default(),
+            limits: Limits::default(),
+            via: false,
+            source: source(),
+        })],
+        services: vec![Arc::new(Service {
+            name: service.clone(),
+            versions: vec![Version {
+                name: VersionName::stable(),
+                weight: Weight::ONE,
+            }],
+            endpoints: to.iter().map(endpoint).collect::<Result<_, _>>()?,
+            balancer: Balancer::default(),
+            pool: ConnectionPool::default(),
+            health_check: None,
+            drain_timeout: std::time::Duration::from_secs(30),
+            source: source(),
+        })],
+        routes: vec![Arc::new(route(service)?)],
+    })
+}
+
+fn endpoint(target: &Target) -> Result<Endpoint, Invalid> {
+    let address = target.address;
+    Ok(Endpoint {
+        id: EndpointId::new(&format!("{NAME}@{}", bare(address)))?,
+        address,
+        version: VersionName::stable(),
+        weight: Weight::ONE,
+        admission: if target.probe {
+            Admission::Probe
+        } else {
+            Admission::Ready
+        },
+        source: source(),
+    })
+}
+
+/// An address without the brackets that a name may not hold.
+fn bare(address: SocketAddr) -> String {
+    format!("{}:{}", address.ip(), address.port())
+}
+
+/// Without a time limit: what is forwarded may be a long poll or a large download.
+fn route(service: ServiceName) -> Result<Route, Invalid> {
+    let everything = Match {
+        path: PathMatch::Prefix(Arc::from("/")),
+        headers: Vec::new(),
+        query: Vec::new(),
+        method: None,
+    };
+    Ok(Route {
+        name: RouteName::new(NAME)?,
+        listeners: Vec::new(),
+        hostnames: Vec::new(),
+        rules: vec![Rule {
+            matches: vec![everything],
+            filters: Vec::new(),
+            backends: vec![BackendRef {
+                service,
+                version: None,
+                weight: Weight::ONE,
+            }],
+            sticky: None,
+            timeouts: Timeouts {
+                request: None,
+                backend_request: None,
+            },
+            retry: Retry::default(),
+        }],
+        age: 0,
+        source: source(),
+    })
+}
+
+fn source() -> Source {
+    Source::Other(Arc::from("command line"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_forwarder_has_an_endpoint_per_target() {
+        let target = |text: &str| Target {
+            address: text.parse().unwrap(),
+            probe: false,
+        };
+        let to = [target("127.0.0.1:3000"), target("[::1]:3000")];
+        let model = forwarding("127.0.0.1:8080".parse().unwrap(), &to).unwrap();
+        let ids: Vec<&str> = model.services[0]
+            .endpoints
+            .iter()
+            .map(|e| e.id.as_str())
+            .collect();
+        assert_eq!(ids, ["forward@127.0.0.1:3000", "forward@::1:3000"]);
+        assert_eq!(
+            model.routes[0].rules[0].backends[0].service,
+            model.services[0].name
+        );
+    }
+}

@@ -1,0 +1,136 @@
+//! `weir run` and `weir demo` from the inside: discovery, control plane and data plane in one process.
+//!
+//! Three kinds of threads: the data workers of the proxy, one runtime for the control plane (this thread), one
+//! for the admin server, so that neither a slow scrape nor a large re-list is felt by a request. A generation
+//! flows one way: `Control::models` -> [`publish`] -> `Handle::publish`, and what became of it flows back
+//! through `Control::applied`.
+
+pub(crate) mod admin;
+pub(crate) mod docker;
+pub(crate) mod limits;
+pub(crate) mod logging;
+pub(crate) mod plan;
+mod publish;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use weir_control::{Control, ControlOptions};
+use weir_proxy::{Handle, Options, Proxy};
+
+use crate::exit::{Exit, Failure, Outcome};
+use crate::signals::Ending;
+use crate::state_dir;
+use admin::AdminServer;
+use plan::Plan;
+
+/// What was started, for whoever wants to print it.
+pub(crate) struct Started {
+    /// Where the admin API is, as `--admin` takes it.
+    pub(crate) admin: String,
+}
+
+/// Runs until a signal, or until `limit` where one is given; then drains (semantics 35).
+///
+/// # Errors
+/// What keeps it from starting: a taken port, an unusable state directory, no right to the engine's socket.
+pub(crate) fn run(plan: Plan, limit: Option<Duration>, started: impl FnOnce(&Started)) -> Outcome {
+    limits::raise_open_files();
+    if let Some(docker) = &plan.settings.docker {
+        docker::preflight(&docker.endpoint)?;
+    }
+    let admin = AdminServer::bind(&plan.settings.admin.bind)?;
+    let proxy = start_proxy(&plan)?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(async {
+        let mut ending = Ending::listen()?;
+        let handle = proxy.handle();
+        let options = control_options(&plan, &admin, &handle);
+        let control = Control::start(options)
+            .await
+            .map_err(|e| Failure::runtime(e.to_string()))?;
+        let models = publish::first(&control, &handle).await?;
+        let following = tokio::spawn(publish::follow(models, control.clone(), handle.clone()));
+        let url = admin.url();
+        let admin = admin.serve(router(&handle, &control))?;
+        tracing::info!(admin = %url, "serving");
+        started(&Started { admin: url });
+
+        wait(&mut ending, limit).await;
+        let (grace, drain) = (plan.settings.grace_period, plan.settings.drain_timeout);
+        following.abort();
+        let exit = drain_or_leave(proxy.shutdown(grace, drain), &mut ending).await;
+        control.stop();
+        admin.stop();
+        Ok(exit)
+    })
+}
+
+/// Waits for a signal, or for the limit.
+async fn wait(ending: &mut Ending, limit: Option<Duration>) {
+    let limit = async {
+        match limit {
+            Some(limit) => tokio::time::sleep(limit).await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        signal = ending.next() => tracing::info!("{signal}: draining; once more leaves at once"),
+        () = limit => {}
+    }
+}
+
+/// Waits for the drain to end; a second signal does not.
+pub(crate) async fn drain_or_leave(drain: impl Future<Output = bool>, ending: &mut Ending) -> Exit {
+    tokio::select! {
+        complete = drain => {
+            if !complete {
+                tracing::warn!("the drain timeout is over; what was still in flight is cut off");
+            }
+            Exit::Ok
+        }
+        signal = ending.next() => {
+            tracing::warn!("{signal} again: leaving at once");
+            Exit::Failure
+        }
+    }
+}
+
+fn start_proxy(plan: &Plan) -> Result<Proxy, Failure> {
+    let options = Options {
+        workers: plan.workers,
+        access_log: plan.settings.access_log,
+        ..Options::default()
+    };
+    Proxy::start(options).map_err(|e| Failure::runtime(e.to_string()))
+}
+
+fn control_options(plan: &Plan, admin: &AdminServer, handle: &Handle) -> ControlOptions {
+    let (observing, asking) = (handle.clone(), handle.clone());
+    let mut server = plan.settings.admin.clone();
+    server.bind = admin.address();
+    ControlOptions {
+        base: vec![plan.base.clone()],
+        files: plan.files.clone(),
+        docker: plan.settings.docker.clone(),
+        state_dir: state_dir::choose(plan.settings.state_dir.as_deref()),
+        admin: server,
+        settings: plan.file_settings.clone(),
+        version: env!("CARGO_PKG_VERSION"),
+        observed: Arc::new(move |service| observing.observed_split(service)),
+        ready: Arc::new(move || {
+            let readiness = asking.ready();
+            (readiness.ready, readiness.reason)
+        }),
+    }
+}
+
+/// The admin API: what the data plane shows, what the control plane shows and changes, and both in `/metrics`.
+fn router(handle: &Handle, control: &Control) -> axum::Router {
+    let counting = control.clone();
+    let data = handle.router_with(Arc::new(move || counting.metrics_text()));
+    let all = data.merge(weir_control::api::router(control.clone()));
+    weir_control::api::protect(all, control)
+}

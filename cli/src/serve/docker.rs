@@ -1,0 +1,69 @@
+//! Whether the engine's socket can be used at all, before anything is started.
+
+use std::io;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+
+use crate::exit::Failure;
+
+/// Refuses a socket that is missing or not this user's, which no waiting mends.
+///
+/// An engine that is merely down is no failure: discovery goes on trying.
+///
+/// # Errors
+/// With the two or three things to check.
+pub(crate) fn preflight(endpoint: &str) -> Result<(), Failure> {
+    let Some(path) = socket_of(endpoint) else {
+        return Ok(());
+    };
+    let error = match UnixStream::connect(path) {
+        Ok(_) => return Ok(()),
+        Err(error) => error,
+    };
+    let failure = Failure::runtime(format!("docker: cannot use {endpoint}: {error}"));
+    match error.kind() {
+        io::ErrorKind::NotFound => Err(failure
+            .help("is the engine installed and running? (`docker info`)")
+            .help("in a container, mount the socket: -v /var/run/docker.sock:/var/run/docker.sock")
+            .help("elsewhere, name it: --docker=unix:///PATH or --docker=tcp://HOST:PORT; without Docker, give -c FILE")),
+        io::ErrorKind::PermissionDenied => Err(failure
+            .help(format!("this user may not open it; see its group: ls -l {}", path.display()))
+            .help("add the user to that group, or in a container: --group-add $(stat -c %g /var/run/docker.sock)")
+            .help("or put a socket proxy in front that allows GET only, and name it with --docker=tcp://HOST:PORT")),
+        _ => {
+            tracing::warn!(%endpoint, %error, "the engine does not answer yet; discovery goes on trying");
+            Ok(())
+        }
+    }
+}
+
+fn socket_of(endpoint: &str) -> Option<&Path> {
+    let path = endpoint.strip_prefix("unix://").unwrap_or(endpoint);
+    path.starts_with('/').then(|| Path::new(path))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_missing_socket_is_a_failure_that_says_what_to_check() {
+        let dir = tempfile::tempdir().unwrap();
+        let endpoint = format!("unix://{}/docker.sock", dir.path().display());
+        let failure = preflight(&endpoint).unwrap_err().to_string();
+        assert!(
+            failure.contains(&endpoint) && failure.contains("docker info"),
+            "{failure}"
+        );
+        assert!(failure.contains("--docker="), "{failure}");
+    }
+
+    #[test]
+    fn an_engine_that_is_down_or_remote_is_left_to_discovery() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("docker.sock");
+        drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
+        assert!(preflight(&format!("unix://{}", path.display())).is_ok());
+        assert!(preflight("tcp://127.0.0.1:1").is_ok());
+    }
+}

@@ -1,0 +1,64 @@
+//! From the control plane's generations to the data plane, and what became of them back.
+
+use tokio::sync::watch;
+use weir_control::{Control, Published};
+use weir_proxy::Handle;
+
+use crate::exit::Failure;
+
+/// Puts the first generation in force, which must work: a port that is taken now is a mistake to show, not
+/// to live with.
+///
+/// # Errors
+/// Names each listener that could not be bound.
+pub(super) async fn first(
+    control: &Control,
+    handle: &Handle,
+) -> Result<watch::Receiver<Published>, Failure> {
+    let mut models = control.models();
+    let published = models.borrow_and_update().clone();
+    let errors = publish(control, handle, published).await;
+    if errors.is_empty() {
+        return Ok(models);
+    }
+    Err(Failure::runtime(errors.join("; "))
+        .help("`ss -ltnp` shows which process holds a port")
+        .help("change the listener's bind in the configuration, or give --listen"))
+}
+
+/// Puts each new generation in force, the newest where several came at once. Ends with the control plane.
+pub(super) async fn follow(
+    mut models: watch::Receiver<Published>,
+    control: Control,
+    handle: Handle,
+) {
+    while models.changed().await.is_ok() {
+        let published = models.borrow_and_update().clone();
+        for error in publish(&control, &handle, published).await {
+            tracing::error!("{error}");
+        }
+    }
+}
+
+/// Publishes off this runtime, for building a snapshot of many routes takes a moment.
+async fn publish(control: &Control, handle: &Handle, published: Published) -> Vec<String> {
+    let Published { generation, model } = published;
+    if generation == 0 {
+        return Vec::new();
+    }
+    let worker = handle.clone();
+    let publishing = tokio::task::spawn_blocking(move || worker.publish(model, generation));
+    let errors: Vec<String> = match publishing.await {
+        Ok(applied) => {
+            let errors = applied.listener_errors.into_iter();
+            errors
+                .map(|(name, error)| format!("listener {name}: {error}"))
+                .collect()
+        }
+        Err(error) => vec![format!(
+            "generation {generation} could not be applied: {error}"
+        )],
+    };
+    control.applied(generation, errors.clone());
+    errors
+}
