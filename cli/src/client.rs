@@ -235,6 +235,19 @@ impl Client {
     }
 }
 
+/// Reads an answer into its type.
+///
+/// # Errors
+/// When the running Weir is of a version that answers otherwise.
+pub(crate) fn read<T: DeserializeOwned>(value: Value) -> Result<T, Failure> {
+    serde_json::from_value(value).map_err(|e| {
+        Failure::runtime(format!(
+            "the answer has a form this weir does not know: {e}"
+        ))
+        .help("the running Weir may be of another version; `-o json` shows what it says")
+    })
+}
+
 /// An I/O error without the number that means nothing to most.
 fn plain(error: &io::Error) -> String {
     let text = error.to_string();

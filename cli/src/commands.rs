@@ -13,3 +13,14 @@ pub(crate) mod origin;
 pub(crate) mod run;
 pub(crate) mod schema;
 pub(crate) mod status;
+
+use crate::output::Tone;
+
+/// How an endpoint's state is painted, wherever it shows.
+pub(crate) fn endpoint_tone(state: &str, available: bool) -> Tone {
+    match (available, state) {
+        (true, _) => Tone::Good,
+        (false, "probing" | "draining") => Tone::Warn,
+        (false, _) => Tone::Bad,
+    }
+}

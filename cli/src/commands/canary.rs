@@ -2,14 +2,17 @@
 
 mod view;
 
+pub(crate) use view::percent;
+
 use std::collections::BTreeMap;
 
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 use weir_config::model::{ServiceName, VersionName, Weight};
 use weir_control::api::types::{CanaryChange, ClearRequest, Reply, Rollout, Rollouts, SetRequest};
+use weir_proxy::admin::types::{Endpoint, Endpoints};
 
-use crate::client::{Client, block_on};
+use crate::client::{Client, block_on, read};
 use crate::exit::{Exit, Failure, Outcome};
 use crate::output::{Printer, Tone, print};
 use crate::watch::{self, WatchArgs};
@@ -124,12 +127,10 @@ async fn get(client: &Client, printer: Printer, service: &ServiceName) -> Result
     if printer.is_data() {
         return printer.render_data(&Reply::new(json!({ "rollout": rollout })));
     }
-    let endpoints: Value = client.get("/api/v1/endpoints").await?;
-    Ok(view::tree(
-        rollout,
-        &view::endpoints_of(endpoints, service.as_str())?,
-        printer,
-    ))
+    let endpoints: Endpoints = read(client.get("/api/v1/endpoints").await?)?;
+    let mine = |endpoint: &Endpoint| endpoint.service == service.as_str();
+    let endpoints: Vec<Endpoint> = endpoints.endpoints.into_iter().filter(mine).collect();
+    Ok(view::tree(rollout, &endpoints, printer))
 }
 
 fn unknown(service: &ServiceName, rollouts: &[Rollout]) -> Failure {
@@ -179,14 +180,6 @@ fn change(client: &Client, printer: Printer, path: &str, body: &Value) -> Outcom
         Exit::Ok
     } else {
         Exit::Refused
-    })
-}
-
-fn read<T: serde::de::DeserializeOwned>(value: Value) -> Result<T, Failure> {
-    serde_json::from_value(value).map_err(|e| {
-        Failure::runtime(format!(
-            "the answer has a form this weir does not know: {e}"
-        ))
     })
 }
 

@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use clap::Args;
 use serde_json::{Value, json};
 use weir_config::{ChangeKind, Diff};
+use weir_control::api::types::Rollouts;
 
-use crate::client::{Client, block_on};
+use crate::client::{Client, block_on, read as read_answer};
 use crate::commands::check::Checked;
 use crate::exit::{Exit, Failure, Outcome};
 use crate::output::{Printer, Tone, print};
@@ -41,7 +42,10 @@ pub(crate) struct DiffArgs {
 pub(crate) fn run(args: &DiffArgs, client: &Client, printer: Printer, no_color: bool) -> Outcome {
     let new = read(&args.files, no_color)?;
     let old = match args.against.is_empty() {
-        true => block_on(running(client))?,
+        true => block_on(async {
+            note_overrides(client).await?;
+            running(client).await
+        })?,
         false => weir_config::dump(&read(&args.against, no_color)?.model),
     };
     let diff = weir_config::diff_dumps(&old, &weir_config::dump(&new.model));
@@ -86,6 +90,20 @@ async fn running(client: &Client) -> Result<Value, Failure> {
         }
     }
     Ok(config)
+}
+
+/// Weights set by hand stay whatever a file says, so a difference in them is not what a reload would do.
+async fn note_overrides(client: &Client) -> Result<(), Failure> {
+    let rollouts: Rollouts = read_answer(client.get("/api/v1/rollouts").await?)?;
+    let by_hand = rollouts.rollouts.iter().filter(|r| r.overridden.is_some());
+    let names: Vec<&str> = by_hand.map(|r| r.service.as_str()).collect();
+    if !names.is_empty() {
+        eprintln!(
+            "note: the weights of {} are set by hand and stay so; `weir canary clear` gives them back to the file",
+            names.join(", ")
+        );
+    }
+    Ok(())
 }
 
 /// Whether an item's source is a place in a file: `PATH:LINE:COLUMN`.

@@ -1,12 +1,12 @@
 //! `weir routes|services|endpoints|listeners|discovery`: tables of what runs.
 
 mod discovery;
+mod tables;
 
 use clap::{Args, Subcommand};
-use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use crate::client::Client;
+use crate::client::{Client, read};
 use crate::exit::{Failure, Outcome};
 use crate::output::{Format, Printer};
 use crate::watch::{self, WatchArgs};
@@ -125,8 +125,11 @@ pub(crate) fn run(kind: Kind, args: &ListArgs, client: &Client, printer: Printer
 
 fn table(kind: Kind, value: Value, printer: Printer) -> Result<String, Failure> {
     match kind {
+        Kind::Routes => Ok(tables::routes(&read(value)?, printer)),
+        Kind::Services => Ok(tables::services(&read(value)?, printer)),
+        Kind::Endpoints => Ok(tables::endpoints(&read(value)?, printer)),
+        Kind::Listeners => Ok(tables::listeners(&read(value)?, printer)),
         Kind::Discovery => Ok(discovery::render(&read(value)?, printer)),
-        _ => Ok(String::new()),
     }
 }
 
@@ -167,16 +170,6 @@ fn unknown(kind: Kind, items: &[Value], name: &str) -> Failure {
         true => failure.help("there is none at all; see `weir status` and `weir discovery`"),
         false => failure.help(format!("there is: {}", names.join(", "))),
     }
-}
-
-/// Reads an answer into its type.
-fn read<T: DeserializeOwned>(value: Value) -> Result<T, Failure> {
-    serde_json::from_value(value).map_err(|e| {
-        Failure::runtime(format!(
-            "the answer has a form this weir does not know: {e}"
-        ))
-        .help("the running Weir may be of another version; `-o json` shows what it says")
-    })
 }
 
 #[cfg(test)]

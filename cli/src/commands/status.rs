@@ -6,9 +6,9 @@ use clap::Args;
 use serde_json::Value;
 use weir_control::api::types::{ConfigState, ConfigStatus, Provider, ProviderState, Reply, Status};
 
-use crate::client::Client;
+use crate::client::{Client, read};
 use crate::commands::check::plural;
-use crate::exit::{Failure, Outcome};
+use crate::exit::Outcome;
 use crate::output::{Printer, Tone};
 use crate::units::age;
 use crate::watch::{self, WatchArgs};
@@ -35,11 +35,7 @@ pub(crate) fn run(args: &StatusArgs, client: &Client, printer: Printer) -> Outco
         if printer.is_data() {
             return printer.render_data(&value);
         }
-        let reply: Reply<Status> = serde_json::from_value(value).map_err(|e| {
-            Failure::runtime(format!(
-                "the status has a form this weir does not know: {e}"
-            ))
-        })?;
+        let reply: Reply<Status> = read(value)?;
         Ok(render(&reply.body, printer))
     })
 }

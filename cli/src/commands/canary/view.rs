@@ -3,7 +3,9 @@
 use std::fmt::Write;
 
 use weir_control::api::types::{Rollout, VersionSplit};
+use weir_proxy::admin::types::Endpoint;
 
+use crate::commands::endpoint_tone;
 use crate::output::{Cell, Printer, Table, Tone};
 
 /// One line per version of each split.
@@ -73,25 +75,8 @@ fn admitted_tone(split: &VersionSplit) -> Tone {
     }
 }
 
-/// An endpoint as a leaf of the tree.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Leaf {
-    pub(super) version: String,
-    pub(super) id: String,
-    pub(super) address: String,
-    pub(super) state: String,
-    pub(super) tone: Tone,
-    pub(super) in_flight: u64,
-}
-
-pub(super) fn endpoints_of(
-    _v: serde_json::Value,
-    _s: &str,
-) -> Result<Vec<Leaf>, crate::exit::Failure> {
-    Ok(vec![])
-}
 /// One split with its versions and their endpoints.
-pub(super) fn tree(rollout: &Rollout, leaves: &[Leaf], printer: Printer) -> String {
+pub(super) fn tree(rollout: &Rollout, endpoints: &[Endpoint], printer: Printer) -> String {
     let mut out = format!("{}\n", printer.paint(Tone::Bold, &rollout.service));
     let _ = writeln!(out, "  configured by {}", rollout.origin);
     match &rollout.overridden {
@@ -122,25 +107,33 @@ pub(super) fn tree(rollout: &Rollout, leaves: &[Leaf], printer: Printer) -> Stri
             ("├─", "│  ")
         };
         let _ = writeln!(out, "{branch} {}", version(split, width, printer));
-        let mine: Vec<&Leaf> = leaves
+        let mine: Vec<&Endpoint> = endpoints
             .iter()
-            .filter(|leaf| leaf.version == split.version)
+            .filter(|e| e.version == split.version)
             .collect();
-        for (j, leaf) in mine.iter().enumerate() {
+        for (j, endpoint) in mine.iter().enumerate() {
             let twig = if j + 1 == mine.len() {
                 "└─"
             } else {
                 "├─"
             };
-            let state = printer.paint(leaf.tone, &leaf.state);
-            let _ = writeln!(
-                out,
-                "{stem}{twig} {}  {}  {state}  {} in flight",
-                leaf.id, leaf.address, leaf.in_flight
-            );
+            let _ = writeln!(out, "{stem}{twig} {}", leaf(endpoint, printer));
         }
     }
     out
+}
+
+fn leaf(endpoint: &Endpoint, printer: Printer) -> String {
+    let tone = endpoint_tone(&endpoint.state, endpoint.available);
+    let state = printer.paint(tone, &endpoint.state);
+    let mut line = format!("{}  {}  {state}", endpoint.id, endpoint.address);
+    if !endpoint.available && !endpoint.reason.is_empty() {
+        let _ = write!(line, " ({})", endpoint.reason);
+    }
+    line + &format!(
+        "  {} in flight, {} requests, {} errors",
+        endpoint.in_flight, endpoint.requests, endpoint.errors
+    )
 }
 
 fn version(split: &VersionSplit, width: usize, printer: Printer) -> String {
@@ -157,7 +150,7 @@ fn version(split: &VersionSplit, width: usize, printer: Printer) -> String {
 }
 
 /// `25%`, `0.5%`
-pub(super) fn percent(value: f64) -> String {
+pub(crate) fn percent(value: f64) -> String {
     let rounded = (value * 10.0).round() / 10.0;
     format!("{rounded}%")
 }
@@ -202,22 +195,29 @@ mod tests {
 
     #[test]
     fn the_tree_shows_each_version_with_its_weights_and_endpoints() {
-        let leaf = Leaf {
-            version: "canary".into(),
+        let endpoint = Endpoint {
+            service: "shop".into(),
             id: "shop@127.0.0.1:9002".into(),
             address: "127.0.0.1:9002".into(),
-            state: "ready".into(),
-            tone: Tone::Good,
+            version: "canary".into(),
+            weight: 1.0,
+            state: "failing".into(),
+            reason: "connection refused".into(),
+            since: "2026-11-22T02:00:00Z".into(),
+            available: false,
             in_flight: 2,
+            requests: 7,
+            errors: 1,
+            source: "weir.yaml:5:9".into(),
         };
-        let text = tree(&rollout(), &[leaf], PLAIN);
+        let text = tree(&rollout(), &[endpoint], PLAIN);
         assert!(text.contains("set by hand: by cli since"), "{text}");
         assert!(
             text.contains("├─ canary    25%   configured 5%, set to 25%, observed 25%"),
             "{text}"
         );
         assert!(
-            text.contains("│  └─ shop@127.0.0.1:9002  127.0.0.1:9002  ready  2 in flight"),
+            text.contains("│  └─ shop@127.0.0.1:9002  127.0.0.1:9002  failing (connection refused)  2 in flight"),
             "{text}"
         );
         assert!(
