@@ -41,14 +41,14 @@ fn endpoints(snapshot: &Snapshot) -> Vec<(Arc<str>, &'static str, u64)> {
 }
 
 /// The labels that the configuration has now.
-struct InUse {
+pub(super) struct InUse {
     listeners: HashSet<LabelId>,
     routes: HashSet<LabelId>,
     versions: HashSet<(LabelId, LabelId)>,
 }
 
 impl InUse {
-    fn of(snapshot: &Snapshot) -> Self {
+    pub(super) fn of(snapshot: &Snapshot) -> Self {
         // The label of the empty text, for requests that got no further.
         let none = LabelId::default();
         let tables = || snapshot.listeners.iter().flatten();
@@ -68,7 +68,7 @@ impl InUse {
         }
     }
 
-    fn holds(&self, ids: &SeriesIds) -> bool {
+    pub(super) fn holds(&self, ids: &SeriesIds) -> bool {
         self.listeners.contains(&ids.listener)
             && self.routes.contains(&ids.route)
             && self.versions.contains(&(ids.service, ids.version))
