@@ -56,6 +56,8 @@ pub(crate) fn run(args: &DemoArgs, global: &Global) -> Outcome {
         files: vec![scene.config()],
         admin: Some(AdminBind::Tcp(scene::loopback(ports.admin))),
         access_log: Some(AccessLogFormat::Off),
+        // One worker splits exactly: 2 of 20 requests, which a person can count.
+        workers: Some(1),
         state_dir: Some(scene.state_dir()),
         ..Overlay::default()
     };

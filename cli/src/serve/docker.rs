@@ -16,9 +16,8 @@ pub(crate) fn preflight(endpoint: &str) -> Result<(), Failure> {
     let Some(path) = socket_of(endpoint) else {
         return Ok(());
     };
-    let error = match UnixStream::connect(path) {
-        Ok(_) => return Ok(()),
-        Err(error) => error,
+    let Err(error) = UnixStream::connect(path) else {
+        return Ok(());
     };
     let failure = Failure::runtime(format!("docker: cannot use {endpoint}: {error}"));
     match error.kind() {

@@ -148,6 +148,6 @@ pub(crate) fn exchange(address: SocketAddr, request: &str) -> String {
 pub(crate) fn get(address: SocketAddr, target: &str) -> String {
     exchange(
         address,
-        &format!("GET {target} HTTP/1.1\r\nhost: t\r\nconnection: close\r\n\r\n"),
+        &format!("GET {target} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n"),
     )
 }

@@ -3,3 +3,5 @@
 mod common;
 mod offline;
 mod origin;
+mod served;
+mod starting;

@@ -87,9 +87,9 @@ pub(super) fn services(services: &Services, printer: Printer) -> String {
         true => Table::new(&[
             "SERVICE",
             "VERSION",
-            "SHARE",
             "AVAILABLE",
             "REQUESTS",
+            "DEFAULT SHARE",
             "BALANCER",
             "HEALTH CHECK",
             "SOURCE",
@@ -105,7 +105,7 @@ pub(super) fn services(services: &Services, printer: Printer) -> String {
     for service in &services.services {
         let check = service.health_check.clone().unwrap_or_default();
         if !printer.is_wide() {
-            let versions: Vec<String> = service.versions.iter().map(share).collect();
+            let versions: Vec<String> = service.versions.iter().map(summary).collect();
             table.row(vec![
                 service.name.as_str().into(),
                 versions.join(", ").into(),
@@ -119,9 +119,9 @@ pub(super) fn services(services: &Services, printer: Printer) -> String {
             table.row(vec![
                 service.name.as_str().into(),
                 version.name.as_str().into(),
-                percent(version.share).into(),
                 available(version.available, version.endpoints),
                 version.requests.to_string().into(),
+                percent(version.share).into(),
                 service.balancer.as_str().into(),
                 check.as_str().into(),
                 service.source.as_str().into(),
@@ -135,8 +135,12 @@ pub(super) fn services(services: &Services, printer: Printer) -> String {
     )
 }
 
-fn share(version: &Version) -> String {
-    format!("{} {}", version.name, percent(version.share))
+/// `canary 1/1`. Not its share: a route that names versions splits by weights of its own.
+fn summary(version: &Version) -> String {
+    format!(
+        "{} {}/{}",
+        version.name, version.available, version.endpoints
+    )
 }
 
 /// `2/3`, in the colour of how bad that is.
