@@ -141,14 +141,9 @@ impl Control {
         }
         let mut watcher = Watcher::new(Arc::clone(&shared), store, overrides, options.base);
         if !options.files.is_empty() {
-            let first = discovery::file::read(&options.files).await;
+            let (files, first) = discovery::file::Files::open(options.files).await;
             watcher.take_files(first);
-            discovery::file::watch(
-                Arc::clone(&shared),
-                options.files,
-                options.settings,
-                commands.clone(),
-            );
+            files.watch(Arc::clone(&shared), options.settings, commands.clone());
         }
         if let Some(settings) = options.docker {
             discovery::docker::watch(Arc::clone(&shared), settings, commands);

@@ -11,6 +11,7 @@ use crate::control::Shared;
 #[derive(Default)]
 pub(crate) struct Counters {
     last_apply_ms: AtomicU64,
+    config_reads: AtomicU64,
     config_rejected: AtomicU64,
     discovery_events: AtomicU64,
     discovery_errors: AtomicU64,
@@ -19,6 +20,10 @@ pub(crate) struct Counters {
 impl Counters {
     pub(crate) fn applied_now(&self) {
         self.last_apply_ms.store(clock::now_ms(), Relaxed);
+    }
+
+    pub(crate) fn config_read(&self) {
+        self.config_reads.fetch_add(1, Relaxed);
     }
 
     pub(crate) fn config_rejected(&self) {
@@ -62,6 +67,18 @@ pub(crate) fn text(shared: &Shared) -> String {
         "weir_config_last_apply_timestamp_seconds",
         &[],
         applied_at,
+    );
+    family(
+        &mut out,
+        "weir_config_reads_total",
+        "counter",
+        "States of the configuration files that were read.",
+    );
+    line(
+        &mut out,
+        "weir_config_reads_total",
+        &[],
+        counters.config_reads.load(Relaxed),
     );
     family(
         &mut out,

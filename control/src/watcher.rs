@@ -110,6 +110,7 @@ impl Watcher {
     ///
     /// The very first state is taken as far as it is valid: there is nothing better to fall back to.
     pub(crate) fn take_files(&mut self, loaded: Loaded) {
+        self.shared.counters.config_read();
         let complaints = self.complaints(&loaded);
         if complaints.is_empty() || self.files.good.is_none() {
             let again = self.files.good.is_some();

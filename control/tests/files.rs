@@ -4,7 +4,6 @@
 mod harness;
 
 use std::path::Path;
-use std::time::Duration;
 
 use harness::{Harness, endpoints, states};
 use weir_control::ControlOptions;
@@ -180,10 +179,14 @@ async fn a_change_that_changes_nothing_makes_no_generation() {
     std::fs::write(&path, config(9001)).unwrap();
     let weir = watch(&path).await;
     std::fs::write(&path, format!("{}# a comment\n", config(9001))).unwrap();
-    let other = dir.path().join("weir.yaml");
-    tokio::time::sleep(Duration::from_millis(700)).await;
+    weir.until_reply("/api/v1/status", "it was read", |_| {
+        weir.control
+            .metrics_text()
+            .contains("weir_config_reads_total 2")
+    })
+    .await;
     assert_eq!(weir.now().generation, 1);
-    replace(&other, &config(9002));
+    replace(&path, &config(9002));
     until_port(&weir, 9002).await;
     assert_eq!(weir.now().generation, 2);
 }

@@ -13,7 +13,9 @@ use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use weir_config::file::{Loaded, load};
+use weir_config::model::Source;
 use weir_config::settings::Settings;
+use weir_config::{Diagnostic, Place};
 
 use crate::api::types::ProviderState;
 use crate::control::Shared;
@@ -27,70 +29,97 @@ const DEBOUNCE_MAX: Duration = Duration::from_millis(500);
 /// How often files are looked at without an event.
 const POLL: Duration = Duration::from_secs(2);
 
-/// Reads the files off the runtime's threads.
-pub(crate) async fn read(paths: &[PathBuf]) -> Loaded {
-    let paths = paths.to_vec();
-    let blocking = tokio::task::spawn_blocking({
-        let paths = paths.clone();
-        move || load(&paths)
-    });
-    match blocking.await {
-        Ok(loaded) => loaded,
-        // The runtime is going down, or a parser panicked: nothing was read.
-        Err(_) => load(&[]),
-    }
-}
-
-/// Watches the files and tells the watcher each new state, until the control plane stops.
-pub(crate) fn watch(
-    shared: Arc<Shared>,
+/// Files and what was seen of them last.
+pub(crate) struct Files {
     paths: Vec<PathBuf>,
-    settings: Option<Settings>,
-    commands: mpsc::Sender<Command>,
-) {
-    tokio::spawn(async move {
-        let stop = shared.stop.clone();
-        tokio::select! {
-            () = stop.cancelled() => {}
-            () = run(&shared, &paths, settings, &commands) => {}
-        }
-    });
+    seen: Fingerprint,
 }
 
-async fn run(
-    shared: &Arc<Shared>,
-    paths: &[PathBuf],
-    settings: Option<Settings>,
-    commands: &mpsc::Sender<Command>,
-) {
-    let (nudge, mut nudges) = mpsc::channel(1);
-    let mut eyes = Eyes::open(nudge);
-    shared
-        .board
-        .provider("file", state_now(shared), None, &describe(paths));
-    eyes.look_at(paths);
-    let mut seen = Fingerprint::take(paths);
-    loop {
-        tokio::select! {
-            Some(()) = nudges.recv() => settle(&mut nudges).await,
-            () = tokio::time::sleep(POLL) => {}
-        }
-        let now = Fingerprint::take(paths);
-        if now == seen {
-            continue;
-        }
-        seen = now;
-        eyes.look_at(paths);
-        let loaded = read(paths).await;
-        warn_of_settings(shared, settings.as_ref(), &loaded);
-        if commands
-            .send(Command::Files(Box::new(loaded)))
-            .await
-            .is_err()
-        {
-            return;
+impl Files {
+    /// Reads the files for the first time, off the runtime's threads.
+    ///
+    /// What they look like is noted before they are read: a change right after the reading is a change.
+    pub(crate) async fn open(paths: Vec<PathBuf>) -> (Self, Loaded) {
+        let seen = look(&paths).await;
+        let loaded = read(&paths).await;
+        (Self { paths, seen }, loaded)
+    }
+
+    /// Watches the files and tells the watcher each new state, until the control plane stops.
+    pub(crate) fn watch(
+        self,
+        shared: Arc<Shared>,
+        settings: Option<Settings>,
+        commands: mpsc::Sender<Command>,
+    ) {
+        tokio::spawn(async move {
+            let stop = shared.stop.clone();
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = self.run(&shared, settings, &commands) => {}
+            }
+        });
+    }
+
+    async fn run(
+        mut self,
+        shared: &Arc<Shared>,
+        settings: Option<Settings>,
+        commands: &mpsc::Sender<Command>,
+    ) {
+        let (nudge, mut nudges) = mpsc::channel(1);
+        let mut eyes = Eyes::open(nudge);
+        shared.board.provider(
+            "file",
+            state_now(shared),
+            error_now(shared),
+            &describe(&self.paths),
+        );
+        eyes.look_at(&self.paths);
+        loop {
+            // Looked at before anything is waited for: a change may have come before the watch.
+            let now = look(&self.paths).await;
+            if now != self.seen {
+                self.seen = now;
+                eyes.look_at(&self.paths);
+                let loaded = read(&self.paths).await;
+                warn_of_settings(shared, settings.as_ref(), &loaded);
+                if commands
+                    .send(Command::Files(Box::new(loaded)))
+                    .await
+                    .is_err()
+                {
+                    return;
+                }
+                continue;
+            }
+            tokio::select! {
+                Some(()) = nudges.recv() => settle(&mut nudges).await,
+                () = tokio::time::sleep(POLL) => {}
+            }
         }
     }
+}
+
+async fn read(paths: &[PathBuf]) -> Loaded {
+    let paths = paths.to_vec();
+    let reading = tokio::task::spawn_blocking(move || load(&paths)).await;
+    // Nothing read must never look like an empty configuration.
+    reading.unwrap_or_else(|failure| {
+        let place = Place::of(Source::Other("configuration files".into()));
+        let message = format!("reading them failed inside Weir, please report this: {failure}");
+        Loaded {
+            diagnostics: vec![Diagnostic::error(&place, message)],
+            ..Loaded::default()
+        }
+    })
+}
+
+async fn look(paths: &[PathBuf]) -> Fingerprint {
+    let paths = paths.to_vec();
+    tokio::task::spawn_blocking(move || Fingerprint::take(&paths))
+        .await
+        .unwrap_or_default()
 }
 
 /// Waits until no event came for a while, or the longest wait is over.
@@ -114,6 +143,15 @@ fn state_now(shared: &Shared) -> ProviderState {
         .map_or(ProviderState::Up, |provider| provider.state)
 }
 
+fn error_now(shared: &Shared) -> Option<String> {
+    shared
+        .board
+        .lock()
+        .providers
+        .get("file")
+        .and_then(|provider| provider.error.clone())
+}
+
 fn warn_of_settings(shared: &Shared, running: Option<&Settings>, loaded: &Loaded) {
     if running.is_some_and(|running| !loaded.has_errors() && *running != loaded.settings) {
         let text = "admin, discovery or process settings changed in the file; they take effect at the next start";
@@ -130,8 +168,11 @@ fn describe(paths: &[PathBuf]) -> String {
 }
 
 /// What is really there: for each file, through links, its identity, size and time of change.
-#[derive(PartialEq, Eq)]
-struct Fingerprint(BTreeMap<PathBuf, Option<(u64, u64, u64, Option<SystemTime>)>>);
+#[derive(PartialEq, Eq, Default)]
+struct Fingerprint(BTreeMap<PathBuf, Option<Identity>>);
+
+/// Device, inode, bytes and time of change.
+type Identity = (u64, u64, u64, Option<SystemTime>);
 
 impl Fingerprint {
     fn take(paths: &[PathBuf]) -> Self {
@@ -153,7 +194,7 @@ impl Fingerprint {
     }
 }
 
-fn identify(path: &Path) -> Option<(u64, u64, u64, Option<SystemTime>)> {
+fn identify(path: &Path) -> Option<Identity> {
     use std::os::unix::fs::MetadataExt;
     let meta = std::fs::metadata(path).ok()?;
     Some((meta.dev(), meta.ino(), meta.len(), meta.modified().ok()))

@@ -1,5 +1,6 @@
 use weir_config::model::{
-    Balancer, ConnectionPool, Match, PathMatch, Retry, Route, RouteName, Source, Timeouts,
+    BackendRef, Balancer, ConnectionPool, Match, PathMatch, Retry, Route, RouteName, Source,
+    Timeouts,
 };
 
 use super::*;

@@ -182,7 +182,7 @@ fn read_detail(answer: &ContainerInspectResponse) -> Detail {
             .flatten()
             .filter_map(|port| tcp_port(port))
             .collect(),
-        started_nanos: started.and_then(|at| crate::clock::parse_nanos(at)),
+        started_nanos: started.and_then(crate::clock::parse_nanos),
     }
 }
 

@@ -50,7 +50,7 @@ impl Inspected {
             summary
                 .labels
                 .as_ref()
-                .is_some_and(|labels| labels.keys().any(is_enable))
+                .is_some_and(|labels| labels.keys().any(|name| is_enable(name)))
         };
         let ids = listed
             .iter()
@@ -187,7 +187,7 @@ impl Known {
     pub(super) fn count(&self) -> usize {
         self.containers
             .values()
-            .filter(|container| container.labels.keys().any(is_enable))
+            .filter(|container| container.labels.keys().any(|name| is_enable(name)))
             .count()
     }
 
@@ -234,7 +234,7 @@ impl Known {
     }
 }
 
-fn is_enable(name: &String) -> bool {
+fn is_enable(name: &str) -> bool {
     name.eq_ignore_ascii_case(ENABLE)
 }
 
