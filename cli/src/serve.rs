@@ -19,7 +19,7 @@ use weir_control::{Control, ControlOptions};
 use weir_proxy::{Handle, Options, Proxy};
 
 use crate::exit::{Exit, Failure, Outcome};
-use crate::signals::Ending;
+use crate::signals::{Ending, survive_hangup};
 use crate::state_dir;
 use admin::AdminServer;
 use plan::Plan;
@@ -46,6 +46,7 @@ pub(crate) fn run(plan: Plan, limit: Option<Duration>, started: impl FnOnce(&Sta
         .build()?;
     runtime.block_on(async {
         let mut ending = Ending::listen()?;
+        survive_hangup()?;
         let handle = proxy.handle();
         let options = control_options(&plan, &admin, &handle);
         let control = Control::start(options)

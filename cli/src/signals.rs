@@ -1,4 +1,4 @@
-//! Asking a long-running command to end: SIGTERM and SIGINT.
+//! Signals of a long-running command: SIGTERM and SIGINT end it, SIGHUP is harmless.
 
 use std::io;
 
@@ -29,4 +29,20 @@ impl Ending {
             _ = self.interrupt.recv() => "SIGINT",
         }
     }
+}
+
+/// Keeps SIGHUP from ending the process, as it does by default: many tools send it to ask for a reload.
+///
+/// # Errors
+/// When the process may not install a signal handler.
+pub(crate) fn survive_hangup() -> io::Result<()> {
+    let mut hangup = signal(SignalKind::hangup())?;
+    tokio::spawn(async move {
+        while hangup.recv().await.is_some() {
+            tracing::info!(
+                "SIGHUP: nothing to do, files are watched and taken up when they are saved"
+            );
+        }
+    });
+    Ok(())
 }

@@ -17,7 +17,7 @@ use crate::args::Global;
 use crate::commands::run::AccessLog;
 use crate::exit::{Failure, Outcome};
 use crate::serve::{drain_or_leave, limits, logging};
-use crate::signals::Ending;
+use crate::signals::{Ending, survive_hangup};
 
 const HELP: &str = "\
 Examples:
@@ -83,6 +83,7 @@ fn serve(proxy: Proxy) -> Outcome {
         .build()?;
     runtime.block_on(async {
         let mut ending = Ending::listen()?;
+        survive_hangup()?;
         let signal = ending.next().await;
         tracing::info!("{signal}: draining; once more leaves at once");
         let drain = proxy.shutdown(settings.grace_period, settings.drain_timeout);

@@ -1,7 +1,10 @@
 //! `weir routes|services|endpoints|listeners|discovery`: tables of what runs.
 
 mod discovery;
-mod tables;
+mod endpoints;
+mod listeners;
+mod routes;
+mod services;
 
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
@@ -125,10 +128,10 @@ pub(crate) fn run(kind: Kind, args: &ListArgs, client: &Client, printer: Printer
 
 fn table(kind: Kind, value: Value, printer: Printer) -> Result<String, Failure> {
     match kind {
-        Kind::Routes => Ok(tables::routes(&read(value)?, printer)),
-        Kind::Services => Ok(tables::services(&read(value)?, printer)),
-        Kind::Endpoints => Ok(tables::endpoints(&read(value)?, printer)),
-        Kind::Listeners => Ok(tables::listeners(&read(value)?, printer)),
+        Kind::Routes => Ok(routes::render(&read(value)?, printer)),
+        Kind::Services => Ok(services::render(&read(value)?, printer)),
+        Kind::Endpoints => Ok(endpoints::render(&read(value)?, printer)),
+        Kind::Listeners => Ok(listeners::render(&read(value)?, printer)),
         Kind::Discovery => Ok(discovery::render(&read(value)?, printer)),
     }
 }

@@ -66,6 +66,14 @@ impl Table {
         self.rows.is_empty()
     }
 
+    /// The table as text, or this sentence where it has no row.
+    pub(crate) fn or_none(&self, color: bool, none: &str) -> String {
+        match self.is_empty() {
+            true => format!("{none}\n"),
+            false => self.render(color),
+        }
+    }
+
     /// The table as text with a final line feed.
     pub(crate) fn render(&self, color: bool) -> String {
         let mut grid = Grid::new();

@@ -1,5 +1,6 @@
 //! Commands that ask and change a running `weir run`.
 
+use std::io::Write;
 use std::net::SocketAddr;
 use std::process::{Command, Output, Stdio};
 
@@ -310,6 +311,35 @@ fn sigterm_drains_and_ends_with_0() {
     served.weir.terminate();
     assert_eq!(served.weir.end(), Some(0));
     assert_eq!(served.cli(&["status"]).status.code(), Some(5));
+}
+
+#[test]
+fn a_hangup_ends_nothing() {
+    let mut served = Served::start();
+    served.weir.signal(rustix::process::Signal::HUP);
+    assert!(get(served.web, "/").starts_with("HTTP/1.1 200"));
+    assert!(served.weir.0.try_wait().unwrap().is_none());
+    assert!(served.ok(&["status"]).contains("in force"));
+}
+
+// semantics 35
+#[test]
+fn a_second_signal_leaves_at_once() {
+    let mut served = Served::start();
+    let mut held = crate::common::connect(served.web);
+    held.write_all(b"GET /hang HTTP/1.1\r\nhost: t\r\n\r\n")
+        .unwrap();
+    eventually("the request in flight", || {
+        served
+            .ok(&["canary", "get", "shop"])
+            .contains("1 in flight")
+    });
+    served.weir.terminate();
+    eventually("draining", || {
+        !served.cli(&["healthcheck"]).status.success()
+    });
+    served.weir.terminate();
+    assert_eq!(served.weir.end(), Some(1));
 }
 
 #[test]
