@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use weir_config::model::{Model, Rule, Service, ServiceName, Version, VersionName, Weight};
+use weir_config::model::{
+    Admission, Endpoint, Model, Rule, Service, ServiceName, Version, VersionName, Weight,
+};
 
-use crate::shares::{WHOLE, apportion, overlay, percent, weight};
+use crate::shares::{WHOLE, apportion, overlay, overlay_awake, percent, weight};
 
 /// Every override there is, by service.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -87,13 +89,32 @@ pub fn group(rule: &Rule, service: &ServiceName) -> Vec<(VersionName, Weight)> {
     out
 }
 
+/// Whether a version is coming or going as a whole: it has containers, and all of them are starting or stopping. The label
+/// reader gives such a version no share of its own service, and an override must not either.
+#[must_use]
+pub fn is_dormant(service: &Service, version: &VersionName) -> bool {
+    let mut endpoints = service
+        .endpoints
+        .iter()
+        .filter(|e| e.version == *version)
+        .peekable();
+    let passing = |endpoint: &Endpoint| match &endpoint.admission {
+        Admission::Draining => true,
+        Admission::NotReady(reason) => &**reason == "starting",
+        Admission::Ready | Admission::Probe => false,
+    };
+    endpoints.peek().is_some() && endpoints.all(passing)
+}
+
 fn apply_to_service(service: &mut Arc<Service>, told: &Override) {
     let configured: Vec<_> = service
         .versions
         .iter()
         .map(|v| (v.name.clone(), v.weight))
         .collect();
-    let weights = percent(&overlay(&configured, &told.weights));
+    let weights = percent(&overlay_awake(&configured, &told.weights, |version| {
+        is_dormant(service, version)
+    }));
     let versions: Vec<Version> = configured
         .into_iter()
         .zip(weights)

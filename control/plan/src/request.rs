@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use weir_config::model::{Admission, Model, Service, ServiceName, VersionName, Weight};
 
-use crate::overrides::Overrides;
+use crate::overrides::{Overrides, is_dormant};
 use crate::shares::WHOLE;
 use crate::view::{VersionSplit, configured_split};
 
@@ -96,7 +96,7 @@ pub fn check_set(
         return Err(SetError::Nothing);
     }
     check_sum(service, &named, &known())?;
-    let warnings = warnings(found, &named);
+    let warnings = warnings(found, &named, split.own);
     Ok(Change {
         service: found.name.clone(),
         weights: named,
@@ -184,8 +184,8 @@ fn check_sum(
 }
 
 /// A version that would get traffic and has nobody to serve it: allowed, since its endpoints may be on
-/// their way, but its share errors until then (semantics 24).
-fn warnings(service: &Service, named: &BTreeMap<VersionName, Weight>) -> Vec<String> {
+/// their way, but its share errors until then (semantics 24), or waits where the version is just starting.
+fn warnings(service: &Service, named: &BTreeMap<VersionName, Weight>, own: bool) -> Vec<String> {
     let serves = |version: &VersionName| {
         let takes = |a: &Admission| matches!(a, Admission::Ready | Admission::Probe);
         service
@@ -197,8 +197,12 @@ fn warnings(service: &Service, named: &BTreeMap<VersionName, Weight>) -> Vec<Str
         .iter()
         .filter(|(version, weight)| **weight > Weight::ZERO && !serves(version))
         .map(|(version, _)| {
+            let meanwhile = match own && is_dormant(service, version) {
+                true => "it gets its share when it has one",
+                false => "its share is answered with 503 until it has one",
+            };
             format!(
-                "{version} of {} has no endpoint that is ready: its share is answered with 503 until it has one",
+                "{version} of {} has no endpoint that is ready: {meanwhile}",
                 service.name
             )
         })

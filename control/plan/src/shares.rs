@@ -45,6 +45,36 @@ pub fn overlay(
     tenths.into_iter().map(weight).collect()
 }
 
+/// As [`overlay`], with versions that are `dormant` (coming or going as a whole) left without a share, so that
+/// neither fails a request; unless nobody else would have one.
+#[must_use]
+pub fn overlay_awake(
+    configured: &[(VersionName, Weight)],
+    named: &BTreeMap<VersionName, Weight>,
+    dormant: impl Fn(&VersionName) -> bool,
+) -> Vec<Weight> {
+    let all = overlay(configured, named);
+    let asleep = |at: usize| dormant(&configured[at].0);
+    let told: Vec<(VersionName, Weight)> = configured
+        .iter()
+        .enumerate()
+        .filter(|(at, _)| !asleep(*at))
+        .map(|(_, version)| version.clone())
+        .collect();
+    let forbidden =
+        |(name, _): &(VersionName, Weight)| lookup(named, name) == 0 && named.contains_key(name);
+    if told.len() == configured.len() || told.iter().all(forbidden) {
+        return all;
+    }
+    let mut awake = overlay(&told, named).into_iter();
+    (0..configured.len())
+        .map(|at| match asleep(at) {
+            true => Weight::ZERO,
+            false => awake.next().unwrap_or(Weight::ZERO),
+        })
+        .collect()
+}
+
 /// The shares of 100% that these weights stand for, rounded to tenths so that they add up to it.
 ///
 /// All zero stays all zero.
@@ -201,6 +231,30 @@ mod tests {
     fn a_version_whose_endpoints_are_gone_is_passed_over() {
         check("stable=100", "canary=25", "stable=100");
         check("stable=100", "canary=25 stable=75", "stable=75");
+    }
+
+    #[test]
+    fn a_version_that_comes_or_goes_has_no_share_meanwhile() {
+        let check = |configured: &str, named: &str, asleep: &str, expected: &str| {
+            let configured = split(configured);
+            let named = split(named).into_iter().collect();
+            let dormant = |name: &VersionName| name.as_str() == asleep;
+            let got: Vec<String> = overlay_awake(&configured, &named, dormant)
+                .iter()
+                .map(ToString::to_string)
+                .collect();
+            assert_eq!(got.join(" "), expected, "{configured:?} with {named:?}");
+        };
+        check("canary=0 stable=100", "canary=25", "canary", "0 100");
+        check(
+            "canary=0 stable=100",
+            "canary=25 stable=75",
+            "canary",
+            "0 75",
+        );
+        check("canary=0 stable=100", "canary=25", "nobody", "25 75");
+        // A person said that blue gets nothing: then it is green or nobody.
+        check("blue=100 green=0", "green=100 blue=0", "green", "0 100");
     }
 
     proptest! {

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use weir_config::model::{Admission, Model, Service, ServiceName, VersionName, Weight};
 
-use crate::overrides::{Overrides, group};
-use crate::shares::{overlay, percent};
+use crate::overrides::{Overrides, group, is_dormant};
+use crate::shares::{overlay_awake, percent};
 
 /// One service's split.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,6 +33,8 @@ pub struct VersionSplit {
 
 /// The weights that labels or files give to a service's versions.
 pub(crate) struct Split {
+    /// Of the service itself, rather than of a rule.
+    pub(crate) own: bool,
     pub(crate) weights: Vec<(VersionName, Weight)>,
     pub(crate) origin: String,
 }
@@ -101,11 +103,13 @@ pub(crate) fn configured_split(model: &Model, service: &Service) -> Split {
         }
         weights.sort();
         return Split {
+            own: false,
             weights,
             origin: format!("route {}, rule {number}", route.name),
         };
     }
     Split {
+        own: true,
         weights: own,
         origin: format!("service {}", service.name),
     }
@@ -116,7 +120,11 @@ fn rollout(service: &Service, split: Split, overrides: &Overrides) -> Rollout {
     let nothing = BTreeMap::new();
     let named = told.map_or(&nothing, |told| &told.weights);
     let raw: Vec<Weight> = split.weights.iter().map(|(_, weight)| *weight).collect();
-    let effective = percent(&overlay(&split.weights, named));
+    let dormant = |version: &VersionName| split.own && is_dormant(service, version);
+    let effective = match told {
+        Some(_) => percent(&overlay_awake(&split.weights, named, dormant)),
+        None => percent(&raw),
+    };
     let versions = split
         .weights
         .iter()

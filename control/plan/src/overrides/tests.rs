@@ -1,6 +1,6 @@
 use weir_config::model::{
-    BackendRef, Balancer, ConnectionPool, Match, PathMatch, Retry, Route, RouteName, Source,
-    Timeouts,
+    BackendRef, Balancer, ConnectionPool, EndpointId, Match, PathMatch, Retry, Route, RouteName,
+    Source, Timeouts,
 };
 
 use super::*;
@@ -204,4 +204,40 @@ fn what_no_override_concerns_is_shared_and_not_copied() {
     apply(&mut model, &told("shop", "canary=25"));
     assert!(Arc::ptr_eq(&before.services[0], &model.services[0]));
     assert!(Arc::ptr_eq(&before.routes[0], &model.routes[0]));
+}
+
+// semantics 34
+#[test]
+fn a_version_whose_last_container_is_told_to_stop_loses_its_share_under_an_override_too() {
+    let endpoint = |version: &str, admission| Endpoint {
+        id: EndpointId::new(version).unwrap(),
+        address: ([127, 0, 0, 1], 80).into(),
+        version: VersionName::new(version).unwrap(),
+        weight: Weight::ONE,
+        admission,
+        source: Source::default(),
+    };
+    let split = |admission: Admission| {
+        let mut shop = service("shop", "canary=0 stable=100");
+        Arc::get_mut(&mut shop).unwrap().endpoints = vec![
+            endpoint("canary", admission),
+            endpoint("stable", Admission::Ready),
+        ];
+        let mut model = Model {
+            services: vec![shop],
+            ..Model::default()
+        };
+        apply(&mut model, &told("shop", "canary=25"));
+        model.services[0]
+            .versions
+            .iter()
+            .map(|v| v.weight.to_string())
+            .collect::<Vec<_>>()
+            .join(" ")
+    };
+    assert_eq!(split(Admission::Ready), "25 75");
+    assert_eq!(split(Admission::Draining), "0 100");
+    assert_eq!(split(Admission::NotReady(Arc::from("starting"))), "0 100");
+    // Unhealthy is not on its way: its share errors, and is seen to.
+    assert_eq!(split(Admission::NotReady(Arc::from("unhealthy"))), "25 75");
 }
