@@ -288,9 +288,13 @@ impl Weir {
     }
 
     /// The generation in force.
+    ///
+    /// # Panics
+    /// When the status does not tell.
     #[must_use]
-    pub fn generation(&self) -> f64 {
-        self.metric("weir_config_generation", &[])
+    pub fn generation(&self) -> u64 {
+        let status = self.json("/api/v1/status");
+        status["appliedGeneration"].as_u64().unwrap_or_else(|| panic!("no appliedGeneration in {status}"))
     }
 
     /// All that it said: access log, then messages.

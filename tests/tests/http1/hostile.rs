@@ -132,7 +132,9 @@ fn an_answer_sent_before_the_question_is_never_taken_for_it() {
     let weir = Weir::start(&setup(&origin));
     let mut client = weir.client();
     for _ in 0..5 {
-        assert_eq!(client.get("a.example", "/").text(), "first");
+        let answer = client.get("a.example", "/");
+        // On a busy machine both may arrive in one read: then neither is believed.
+        assert!(answer.text() == "first" || answer.status() == 502, "{answer:?}");
         std::thread::sleep(Duration::from_millis(100));
     }
 }
