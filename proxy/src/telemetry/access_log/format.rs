@@ -1,6 +1,7 @@
 //! One request as one line.
 
 use std::io::Write;
+use std::net::{IpAddr, SocketAddr};
 
 use super::clock::Clock;
 use super::escape;
@@ -22,7 +23,7 @@ pub(super) fn json(out: &mut Vec<u8>, clock: &mut Clock, record: &Record<'_>) {
         (",\"endpoint\":", record.endpoint.unwrap_or_default()),
     ] {
         out.extend_from_slice(key.as_bytes());
-        text(out, value.as_bytes());
+        name(out, value);
     }
     for (key, value) in [
         (",\"method\":", record.method),
@@ -49,12 +50,11 @@ pub(super) fn json(out: &mut Vec<u8>, clock: &mut Clock, record: &Record<'_>) {
     }
     out.extend_from_slice(b",\"attempts\":");
     number(out, u64::from(record.attempts));
-    // Writing to a Vec does not fail.
-    let _ = write!(
-        out,
-        ",\"client\":\"{}\",\"peer\":\"{}\"",
-        record.client, record.peer
-    );
+    out.extend_from_slice(b",\"client\":\"");
+    address(out, record.client);
+    out.extend_from_slice(b"\",\"peer\":\"");
+    socket_address(out, record.peer);
+    out.push(b'"');
     out.extend_from_slice(b",\"tls\":null}\n");
 }
 
@@ -82,8 +82,8 @@ pub(super) fn combined(out: &mut Vec<u8>, clock: &mut Clock, record: &Record<'_>
 }
 
 fn common_part(out: &mut Vec<u8>, clock: &mut Clock, record: &Record<'_>) {
-    // Writing to a Vec does not fail.
-    let _ = write!(out, "{} - - [", record.client);
+    address(out, record.client);
+    out.extend_from_slice(b" - - [");
     clock.common(record.time, out);
     out.extend_from_slice(b"] \"");
     if record.method.is_empty() {
@@ -110,6 +110,18 @@ fn quoted(out: &mut Vec<u8>, value: &[u8]) {
     out.push(b'"');
 }
 
+/// A name of the model, or an address: none holds a character that would need an escape.
+fn name(out: &mut Vec<u8>, value: &str) {
+    match value.is_empty() {
+        true => out.extend_from_slice(b"null"),
+        false => {
+            out.push(b'"');
+            out.extend_from_slice(value.as_bytes());
+            out.push(b'"');
+        }
+    }
+}
+
 fn text(out: &mut Vec<u8>, value: &[u8]) {
     match value.is_empty() {
         true => out.extend_from_slice(b"null"),
@@ -119,6 +131,34 @@ fn text(out: &mut Vec<u8>, value: &[u8]) {
 
 fn number(out: &mut Vec<u8>, value: u64) {
     out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
+}
+
+/// By hand for IPv4, which the formatter takes ten times as long for.
+fn address(out: &mut Vec<u8>, address: IpAddr) {
+    match address {
+        IpAddr::V4(address) => {
+            for (at, octet) in address.octets().into_iter().enumerate() {
+                if at > 0 {
+                    out.push(b'.');
+                }
+                number(out, u64::from(octet));
+            }
+        }
+        // Writing to a Vec does not fail.
+        IpAddr::V6(address) => drop(write!(out, "{address}")),
+    }
+}
+
+fn socket_address(out: &mut Vec<u8>, address: SocketAddr) {
+    match address {
+        SocketAddr::V4(v4) => {
+            self::address(out, IpAddr::V4(*v4.ip()));
+            out.push(b':');
+            number(out, u64::from(v4.port()));
+        }
+        // Writing to a Vec does not fail.
+        SocketAddr::V6(v6) => drop(write!(out, "{v6}")),
+    }
 }
 
 fn micros(time: std::time::Duration) -> u64 {

@@ -98,6 +98,27 @@ fn a_json_line_has_the_documented_keys_in_order() {
     );
 }
 
+#[test]
+fn addresses_of_both_families_are_written_as_everywhere() {
+    for peer in [
+        "192.0.2.255:65535",
+        "10.0.0.1:80",
+        "[2001:db8::1]:443",
+        "[::ffff:192.0.2.1]:1",
+    ] {
+        let peer: std::net::SocketAddr = peer.parse().unwrap();
+        let record = Record {
+            client: peer.ip(),
+            peer,
+            ..record()
+        };
+        let line: serde_json::Value =
+            serde_json::from_str(&line_of(AccessLogFormat::Json, &record)).unwrap();
+        assert_eq!(line["client"], peer.ip().to_string());
+        assert_eq!(line["peer"], peer.to_string());
+    }
+}
+
 // semantics 46
 #[test]
 fn an_answer_of_our_own_says_so() {
