@@ -33,6 +33,7 @@ use output::{Printer, Tone};
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
+    serve::limits::use_small_pages();
     let cli = Cli::parse();
     let no_color = cli.global.no_color;
     match dispatch(cli.command, &cli.global) {

@@ -38,6 +38,7 @@ fn listener(listener: &Listener) -> Value {
             PathPolicy::Canonicalize => "canonicalize",
             PathPolicy::Strict => "strict",
         },
+        "allowGetBody": limits.get_body,
         "limits": {
             "maxHeaders": limits.max_headers,
             "maxHeaderBytes": limits.max_header_bytes,

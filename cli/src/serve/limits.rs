@@ -23,3 +23,12 @@ pub(crate) fn raise_open_files() {
         }
     }
 }
+
+/// Asks the kernel for ordinary pages. The allocator advises huge ones for its arenas, and a proxy that touches
+/// a little of each of many regions would be resident with 2 MiB for every one of them: three times the
+/// memory when idle, twenty for each idle connection. Where the kernel refuses, nothing else changes.
+pub(crate) fn use_small_pages() {
+    if let Err(error) = rustix::thread::disable_transparent_huge_pages(true) {
+        tracing::debug!(%error, "huge pages stay on");
+    }
+}

@@ -88,10 +88,11 @@ fn compile_one(raw: &raw::Listener, report: &mut Report) -> Option<Listener> {
         .map(|bind| bind.value);
     protocol(raw, report);
     let trusted_hops = trusted_hops(raw.trusted_hops.as_ref(), report);
-    let limits = raw
+    let mut limits = raw
         .limits
         .as_ref()
         .map_or_else(Limits::default, |raw| limits(raw, report));
+    limits.get_body = raw.allow_get_body.as_ref().is_some_and(|allow| allow.value);
     Some(Listener {
         name: listener_name?,
         bind: bind?,
@@ -162,8 +163,11 @@ fn trusted_hops(raw: Option<&raw::Hops>, report: &mut Report) -> TrustedHops {
     }
 }
 
-/// Largest head that a listener can be told to take: buffers are per connection.
-const MAX_HEAD: u32 = 1 << 20;
+/// The default sizes are the largest, too: the buffer that a head must fit into is made for them.
+const MAX_LINE: u32 = 8 * 1024;
+const MAX_HEAD: u32 = 60 * 1024;
+/// Fields that the parser has room for.
+const MAX_FIELDS: u32 = 256;
 
 fn limits(raw: &raw::Limits, report: &mut Report) -> Limits {
     let mut limits = Limits::default();
@@ -176,7 +180,7 @@ fn limits(raw: &raw::Limits, report: &mut Report) -> Limits {
             *into = value as usize;
         }
     };
-    count(&raw.max_headers, 1_000, &mut limits.max_headers);
+    count(&raw.max_headers, MAX_FIELDS, &mut limits.max_headers);
     count(
         &raw.max_header_bytes,
         MAX_HEAD,
@@ -185,7 +189,7 @@ fn limits(raw: &raw::Limits, report: &mut Report) -> Limits {
     count(&raw.max_field_bytes, MAX_HEAD, &mut limits.max_field_bytes);
     count(
         &raw.max_request_line_bytes,
-        MAX_HEAD,
+        MAX_LINE,
         &mut limits.max_request_line_bytes,
     );
     let mut time = |at: &Option<At<Duration>>, into: &mut Duration| {

@@ -77,6 +77,8 @@ pub struct Limits {
     pub max_field_bytes: usize,
     /// Bytes of the request line; 414 above. Default 8 KiB.
     pub max_request_line_bytes: usize,
+    /// Whether a GET or HEAD may have a body; 400 otherwise. Default no: requests are smuggled that way.
+    pub get_body: bool,
     /// From the first byte of a head to its end; 408 after. Default 10 s.
     pub head_timeout: Duration,
     /// A keep-alive connection without a request is closed after this. Default 60 s.
@@ -92,6 +94,7 @@ impl Default for Limits {
             max_header_bytes: 60 * 1024,
             max_field_bytes: 16 * 1024,
             max_request_line_bytes: 8 * 1024,
+            get_body: false,
             head_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(60),
             stream_idle_timeout: Duration::from_secs(300),

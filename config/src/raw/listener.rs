@@ -30,6 +30,8 @@ object! {
         trusted_hops: Hops = "trustedHops",
         /// canonicalize (default) or strict.
         path_policy: At<Policy> = "pathPolicy",
+        /// Lets a GET or HEAD have a body, which is 400 otherwise. Default false.
+        allow_get_body: At<bool> = "allowGetBody",
         /// Sizes and times that bound a connection.
         limits: Limits = "limits",
         /// Adds Via headers. Default false.

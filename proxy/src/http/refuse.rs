@@ -27,7 +27,12 @@ pub(crate) async fn head(
         content_type: "text/plain",
         body: body.as_bytes(),
     };
-    super::answer::compose(&mut scratch.front, &answer, false, true);
+    super::answer::compose(
+        &mut scratch.front,
+        &answer,
+        conn.buffer.starts_with(b"HEAD "),
+        true,
+    );
     let sent = send(conn, &scratch.front).await;
     let table = local.snapshot.listener(conn.listener);
     let label = table.map(|table| table.label).unwrap_or_default();

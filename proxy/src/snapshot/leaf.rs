@@ -44,6 +44,16 @@ pub(super) fn leaves(model: &Model, rule: &Rule) -> Vec<Leaf> {
             });
             continue;
         }
+        if service.versions.is_empty() {
+            // The service is there and has nobody to answer: 503, not 500.
+            leaves.push(Leaf {
+                service: at,
+                version: None,
+                weight: backend.weight,
+                shared: false,
+            });
+            continue;
+        }
         let total: u64 = service
             .versions
             .iter()

@@ -61,6 +61,10 @@ pub(super) async fn answer(
     drop(in_flight);
     conn.alarm.set_endpoint(None);
     if let Err((flag, after)) = result {
+        if download.is_untouched() && flag == Flag::UC {
+            entry.responded = false;
+            return Err(ProxyError::BadAnswer("its body is malformed"));
+        }
         entry.flag = flag;
         return Ok(after);
     }

@@ -48,6 +48,8 @@ pub(crate) struct Flow {
     /// Written first: the head, then each chunk's size.
     pub(crate) front: Vec<u8>,
     front_at: usize,
+    /// Of the message, while it is still in front.
+    head_len: usize,
     /// Of the buffer's filled part.
     data: Range<usize>,
     /// Written behind the data: a chunk's end, the last chunk and its trailers.
@@ -81,6 +83,7 @@ impl Flow {
             framing == Framing::None || (decoder.is_done() && encoding == Encoding::Identity);
         Self {
             buffer,
+            head_len: front.len(),
             front,
             front_at: 0,
             data: 0..0,
@@ -104,6 +107,11 @@ impl Flow {
     /// Whether it waits for the sender, and not for the receiver.
     pub(crate) fn waits_for_input(&self) -> bool {
         !self.ended && !self.has_output()
+    }
+
+    /// Whether not a byte was written yet.
+    pub(crate) fn is_untouched(&self) -> bool {
+        self.front_at == 0 && self.front.len() == self.head_len
     }
 
     /// Whether any byte of the body was taken.

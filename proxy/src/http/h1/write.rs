@@ -56,8 +56,10 @@ pub(crate) fn request(out: &mut Vec<u8>, parts: &RequestParts<'_>) {
     for (name, value) in &parts.edits.add {
         line(out, name.as_bytes(), value.as_bytes());
     }
-    if head.framing == Framing::Chunked {
-        out.extend_from_slice(b"Transfer-Encoding: chunked\r\n");
+    match (head.framing, head.has_codings) {
+        (Framing::Chunked, false) => out.extend_from_slice(b"Transfer-Encoding: chunked\r\n"),
+        (Framing::Chunked, true) => write_codings(out, head, bytes),
+        _ => {}
     }
     if let Some(upgrade) = head.upgrade {
         out.extend_from_slice(b"Connection: Upgrade\r\n");
@@ -69,6 +71,23 @@ pub(crate) fn request(out: &mut Vec<u8>, parts: &RequestParts<'_>) {
         } else {
             b"Via: 1.0 weir\r\n"
         });
+    }
+    out.extend_from_slice(b"\r\n");
+}
+
+/// All codings on one line, in one spelling.
+fn write_codings(out: &mut Vec<u8>, head: &RequestHead, bytes: &[u8]) {
+    let fields = head
+        .fields
+        .iter()
+        .filter(|field| field.known == Known::TransferEncoding);
+    let codings = fields.flat_map(|field| field.value.get(bytes).split(|b| *b == b','));
+    out.extend_from_slice(b"Transfer-Encoding: ");
+    for (at, coding) in codings.enumerate() {
+        if at > 0 {
+            out.extend_from_slice(b", ");
+        }
+        out.extend_from_slice(coding.trim_ascii());
     }
     out.extend_from_slice(b"\r\n");
 }

@@ -97,27 +97,43 @@ impl Known {
     }
 }
 
-/// Refuses a name that an origin may read as one of ours: `X_Forwarded_For`, `Content.Length`.
+/// Refuses a name that an origin may read as one of ours: `X_Forwarded_For`, `Content.Length`,
+/// `Transfer--Encoding`.
 ///
 /// CGI and its descendants turn `-` into `_`, so both spellings meet in one variable there.
 pub(super) fn check_alias(name: &[u8]) -> Result<(), HeadError> {
-    if memchr::memchr2(b'_', b'.', name).is_none() || name.len() > 32 {
+    if name.len() > 32 || !is_suspicious(name) {
         return Ok(());
     }
     let mut folded = [0u8; 32];
-    for (to, from) in folded.iter_mut().zip(name) {
-        *to = if matches!(from, b'_' | b'.') {
+    let mut len = 0;
+    for byte in name {
+        let byte = if matches!(byte, b'_' | b'.') {
             b'-'
         } else {
-            *from
+            *byte
         };
+        let repeats = byte == b'-' && len > 0 && folded[len - 1] == b'-';
+        if !repeats {
+            folded[len] = byte;
+            len += 1;
+        }
     }
-    match Known::of(&folded[..name.len()]) {
+    match Known::of(&folded[..len]) {
         Known::Other | Known::Cookie | Known::Via | Known::TraceParent => Ok(()),
         _ => Err(HeadError::Syntax(
-            "a field name with _ or . passes for one that the proxy sets",
+            "a field name passes for one that the proxy sets or acts upon",
         )),
     }
+}
+
+fn is_suspicious(name: &[u8]) -> bool {
+    let mut last = 0;
+    name.iter().any(|byte| {
+        let suspicious = matches!(byte, b'_' | b'.') || (*byte == b'-' && last == b'-');
+        last = *byte;
+        suspicious
+    })
 }
 
 /// Calls `each` with every member of a comma separated list, trimmed; empty members are skipped

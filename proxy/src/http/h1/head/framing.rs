@@ -44,19 +44,28 @@ impl FramingFields {
         Ok(())
     }
 
-    /// Takes one Transfer-Encoding line: only a single `chunked` is a coding we can end.
+    /// Takes one Transfer-Encoding line. Codings may be listed, on one line or several, as long as `chunked` is
+    /// the last and stands there once: the one way to say where such a request ends (RFC 9112, section 6.1).
     pub(super) fn transfer_encoding(&mut self, value: &[u8]) -> Result<(), HeadError> {
-        self.codings = self.codings.saturating_add(1);
-        if self.codings > 1 {
-            return Err(HeadError::Framing("two Transfer-Encoding fields"));
+        for coding in value.split(|b| *b == b',') {
+            if self.chunked {
+                return Err(HeadError::Framing(
+                    "Transfer-Encoding does not end in one chunked",
+                ));
+            }
+            self.codings = self.codings.saturating_add(1);
+            match coding.trim_ascii() {
+                coding if coding.eq_ignore_ascii_case(b"chunked") => self.chunked = true,
+                coding if is_coding(coding) => {}
+                _ => return Err(HeadError::Coding),
+            }
         }
-        if !value.eq_ignore_ascii_case(b"chunked") {
-            return Err(HeadError::Framing(
-                "Transfer-Encoding is not exactly chunked",
-            ));
-        }
-        self.chunked = true;
         Ok(())
+    }
+
+    /// Whether there were codings beside `chunked`; they are passed on, for the body still has them.
+    pub(super) fn has_codings(&self) -> bool {
+        self.codings > 1
     }
 
     /// Decides. `minor` is the minor version of the message.
@@ -72,10 +81,28 @@ impl FramingFields {
         if self.codings > 0 && minor == 0 {
             return Err(HeadError::Framing("Transfer-Encoding in HTTP/1.0"));
         }
+        if self.codings > 0 && !self.chunked {
+            return Err(HeadError::Framing(
+                "Transfer-Encoding does not end in chunked",
+            ));
+        }
         Ok(match (self.chunked, self.length) {
             (true, _) => Some(Framing::Chunked),
             (false, Some(length)) => Some(Framing::Length(length)),
             (false, None) => None,
         })
     }
+}
+
+/// The registered codings (RFC 9112, section 7), and the `identity` of old.
+fn is_coding(coding: &[u8]) -> bool {
+    let known: [&[u8]; 6] = [
+        b"gzip",
+        b"x-gzip",
+        b"deflate",
+        b"compress",
+        b"x-compress",
+        b"identity",
+    ];
+    known.iter().any(|known| coding.eq_ignore_ascii_case(known))
 }

@@ -27,6 +27,8 @@ pub struct RequestHead {
     pub expects_continue: bool,
     /// The protocol to change to, where the request is one that may (GET, HTTP/1.1, no body).
     pub upgrade: Option<Span>,
+    /// There are transfer codings beside chunked.
+    pub has_codings: bool,
     pub fields: Vec<Field>,
     /// Bytes of the whole head.
     pub len: usize,
@@ -154,9 +156,21 @@ pub fn parse_request(
         return Err(HeadError::Method);
     }
     read_fields(whole, raw.headers, limits, head)?;
+    if matches!(head.kind, Method::Get | Method::Head) && !limits.get_body && has_body(head.framing)
+    {
+        // RFC 9110, section 9.3.1: it has no defined meaning, and some origins leave it unread, to be taken for
+        // the next request.
+        return Err(HeadError::Framing(
+            "a GET or HEAD with a body; allowGetBody on the listener lets it pass",
+        ));
+    }
     read_target(whole, target.as_bytes(), head)?;
     check_host(whole, head)?;
     Ok(Parsed::Complete(len))
+}
+
+fn has_body(framing: Framing) -> bool {
+    !matches!(framing, Framing::None | Framing::Length(0))
 }
 
 /// A well-formed version that we do not speak is 505; anything else is no HTTP.
@@ -251,6 +265,7 @@ impl Seen {
 
     fn finish(mut self, whole: &[u8], head: &mut RequestHead) -> Result<(), HeadError> {
         head.framing = self.framing.decide(head.minor)?.unwrap_or_default();
+        head.has_codings = self.framing.has_codings();
         if self.connection {
             self.apply_connection(whole, head)?;
         }
@@ -268,7 +283,7 @@ impl Seen {
             .filter(|(_, to)| !to.is_empty() && !to.eq_ignore_ascii_case(b"h2c"))
             .map(|(span, _)| span);
         // Nothing to continue with where no body follows.
-        head.expects_continue &= !matches!(head.framing, Framing::None | Framing::Length(0));
+        head.expects_continue &= has_body(head.framing);
         Ok(())
     }
 
@@ -316,7 +331,7 @@ fn drop_named(whole: &[u8], fields: &mut [Field], name: &[u8]) {
     }
 }
 
-/// Transfer-Encoding with a tab before, or white space behind its value: read in two ways in the wild.
+/// Transfer-Encoding with a tab right behind the colon, or white space behind its value: read in two ways in the wild.
 fn check_plain_spacing(whole: &[u8], field: &Field) -> Result<(), HeadError> {
     let before = whole
         .get(field.name.end as usize..field.value.start as usize)

@@ -115,6 +115,10 @@ fn read_fields(
     if connection {
         apply_connection(whole, head);
     }
+    if framing.has_codings() {
+        // We would have to undo them for clients that do not know them.
+        return Err(HeadError::Coding);
+    }
     let said = framing.decide(head.minor)?;
     head.framing = decide(said, request, head)?;
     head.keep_alive &= head.framing != Framing::Close;

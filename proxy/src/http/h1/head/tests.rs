@@ -44,7 +44,11 @@ fn every_ambiguous_framing_is_refused() {
         "Content-Length: 99999999999999999999",
         "Content_Length: 5",
         "Transfer-Encoding: chunked, chunked",
-        "Transfer-Encoding: gzip, chunked",
+        "Transfer-Encoding: chunked, gzip",
+        "Transfer-Encoding: brotli, chunked",
+        "Transfer-Encoding: , chunked",
+        "Transfer-Encoding: chunked;a",
+        "Transfer---Encoding: chunked",
         "Transfer-Encoding: identity",
         "Transfer-Encoding: xchunked",
         "Transfer-Encoding:\tchunked",
@@ -61,8 +65,28 @@ fn every_ambiguous_framing_is_refused() {
             "{fields:?} gave {got:?}"
         );
     }
+    for text in [
+        "GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\n",
+        "HEAD / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n",
+    ] {
+        assert_eq!(request(text).unwrap_err().status(), 400, "{text:?}");
+    }
     let old = "POST / HTTP/1.0\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
     assert!(request(old).is_err());
+}
+
+#[test]
+fn codings_before_a_final_chunked_are_kept() {
+    for fields in [
+        "Transfer-Encoding: gzip, chunked",
+        "Transfer-Encoding: gzip\r\nTransfer-Encoding: deflate\t, chunked",
+    ] {
+        let head = request(&format!("POST / HTTP/1.1\r\nHost: a\r\n{fields}\r\n\r\n"));
+        assert!(
+            head.is_ok_and(|head| head.framing == Framing::Chunked && head.has_codings),
+            "{fields:?}"
+        );
+    }
 }
 
 #[test]
