@@ -147,17 +147,14 @@ fn alarms(status: &Status, printer: Printer) -> String {
     }
     for problem in &status.config.diagnostics {
         // The file's own are in `rendered`, with their snippets.
-        if let Some(container) = &problem.container {
+        if problem.container.is_some() {
             let help = problem
                 .help
                 .as_ref()
                 .map(|h| format!(" ({h})"))
                 .unwrap_or_default();
-            let _ = writeln!(
-                out,
-                "{}: container {container}: {}{help}",
-                problem.severity, problem.message
-            );
+            let (severity, source) = (&problem.severity, &problem.source);
+            let _ = writeln!(out, "{severity}: {source}: {}{help}", problem.message);
         }
     }
     if !status.apply_errors.is_empty() {

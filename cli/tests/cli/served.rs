@@ -1,6 +1,6 @@
 //! Commands that ask and change a running `weir run`.
 
-use std::io::Write;
+use std::io::{BufRead, BufReader, Write};
 use std::net::SocketAddr;
 use std::process::{Command, Output, Stdio};
 
@@ -302,6 +302,22 @@ fn a_unix_socket_serves_the_whole_admin_api_and_goes_with_the_process() {
     served.weir.terminate();
     assert_eq!(served.weir.end(), Some(0));
     assert!(!served.dir.path().join("admin.sock").exists());
+}
+
+#[test]
+fn a_watched_list_prints_what_changed() {
+    let served = Served::start();
+    let mut command = served.command(&["canary", "list", "--watch", "--interval", "100ms"]);
+    let mut watching = Running(command.stdout(Stdio::piped()).spawn().unwrap());
+    let mut lines = BufReader::new(watching.0.stdout.take().unwrap()).lines();
+    let mut until = |what: &str| {
+        lines
+            .find(|line| line.as_ref().unwrap().contains(what))
+            .is_some()
+    };
+    assert!(until("10%"));
+    served.ok(&["canary", "set", "shop", "canary=33"]);
+    assert!(until("33%"), "the change was not shown");
 }
 
 // semantics 35
