@@ -73,7 +73,7 @@ function endpointTable(endpoints) {
     element("th", { text: "Requests", kind: "number", scope: "col" }), element("th", { text: "Errors", kind: "number", scope: "col" }));
   const rows = endpoints.map((endpoint) => {
     const state = element("td", { kind: tone(endpoint.state), title: endpoint.reason || "" },
-      element("span", { kind: "dot", "aria-hidden": "true" }), endpoint.state);
+      element("span", { kind: "state" }, element("span", { kind: "dot", "aria-hidden": "true" }), endpoint.state));
     if (endpoint.state !== "ready" && endpoint.reason) {
       state.append(element("span", { kind: "soft", text: ` ${endpoint.reason}` }));
     }

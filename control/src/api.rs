@@ -37,6 +37,7 @@ pub fn router(control: Control) -> Router {
         .route("/", get(dashboard::page))
         .route("/assets/weir.css", get(dashboard::style))
         .route("/assets/weir.js", get(dashboard::script))
+        .route("/assets/weir.svg", get(dashboard::icon))
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .with_state(control)
 }

@@ -11,7 +11,7 @@ use tokio::sync::{mpsc, oneshot};
 use weir_config::diagnostic::{Files, render};
 use weir_config::file::Loaded;
 use weir_config::model::{Model, Source};
-use weir_config::{Diagnostic, Fragment, Severity};
+use weir_config::{Change, ChangeKind, Diagnostic, Fragment, Severity};
 use weir_plan::{Origin, Overrides, Rollout, SetError};
 
 use crate::api::types::{ConfigState, Container, ProviderState};
@@ -25,8 +25,8 @@ mod commands;
 
 /// News taken at once before the next compilation.
 const BATCH: usize = 64;
-/// Changes spelled out in one event; the rest is counted.
-const TOLD_CHANGES: usize = 6;
+/// Changes spelled out in one event; more are counted.
+const TOLD_CHANGES: usize = 4;
 
 /// What the watcher is told.
 pub(crate) enum Command {
@@ -369,19 +369,37 @@ fn tell_new_errors(old: &[Diagnostic], new: &[Diagnostic]) {
     }
 }
 
+/// What a generation changes, in a line: each change, or how many of which kind when there are many.
 fn tell_changes(old: &Model, new: &Model) -> String {
-    let diff = weir_config::diff(old, new).to_string();
-    let lines: Vec<&str> = diff
-        .lines()
-        .map(str::trim)
-        .filter(|line| !line.is_empty())
-        .collect();
-    if lines.is_empty() {
-        return "settings changed".into();
+    let diff = weir_config::diff(old, new);
+    if diff.changes.is_empty() {
+        return "only where things are written changed".into();
     }
-    let mut text = lines[..lines.len().min(TOLD_CHANGES)].join("; ");
-    if lines.len() > TOLD_CHANGES {
-        text.push_str(&format!("; and {} more", lines.len() - TOLD_CHANGES));
+    if diff.changes.len() > TOLD_CHANGES {
+        let mut kinds: BTreeMap<(&str, &str), usize> = BTreeMap::new();
+        for change in &diff.changes {
+            *kinds.entry((change.what, verb(change.kind))).or_default() += 1;
+        }
+        let one = |((what, verb), count): ((&str, &str), usize)| {
+            let plural = if count == 1 { "" } else { "s" };
+            format!("{count} {what}{plural} {verb}")
+        };
+        return kinds.into_iter().map(one).collect::<Vec<_>>().join(", ");
     }
-    text
+    let one = |change: &Change| {
+        let told = format!("{} {} {}", change.what, change.name, verb(change.kind));
+        match (change.kind, change.details.is_empty()) {
+            (ChangeKind::Changed, false) => format!("{told} ({})", change.details.join(", ")),
+            _ => told,
+        }
+    };
+    diff.changes.iter().map(one).collect::<Vec<_>>().join("; ")
+}
+
+fn verb(kind: ChangeKind) -> &'static str {
+    match kind {
+        ChangeKind::Added => "added",
+        ChangeKind::Removed => "removed",
+        ChangeKind::Changed => "changed",
+    }
 }

@@ -1,4 +1,4 @@
-//! The dashboard: one page, one style sheet, one script, all in the binary.
+//! The dashboard: one page, one style sheet, one script, one icon, all in the binary.
 
 use askama::Template;
 use axum::extract::State;
@@ -40,6 +40,10 @@ pub(super) async fn script() -> Response {
         "text/javascript; charset=utf-8",
         include_str!("../../assets/weir.js"),
     )
+}
+
+pub(super) async fn icon() -> Response {
+    asset("image/svg+xml", include_str!("../../assets/weir.svg"))
 }
 
 fn asset(kind: &'static str, text: &'static str) -> Response {
