@@ -67,6 +67,28 @@ families! {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::telemetry::Flag;
+
+    const DOCUMENT: &str = include_str!("../../../docs/observability.md");
+
+    #[test]
+    fn every_family_is_documented() {
+        for family in ALL {
+            assert!(
+                DOCUMENT.contains(&format!("`{}`", family.name)),
+                "{}",
+                family.name
+            );
+        }
+    }
+
+    #[test]
+    fn every_flag_is_documented() {
+        use Flag::{DC, DI, DPE, NR, None, RL, UC, UF, UH, UO, URX, UT};
+        for flag in [None, UH, UF, UO, NR, URX, UC, UT, DC, RL, DPE, DI] {
+            assert!(DOCUMENT.contains(&format!("`{}`", flag.text())), "{flag:?}");
+        }
+    }
 
     // semantics 45
     #[test]

@@ -161,6 +161,28 @@ fn our_own_503_is_another_series_than_the_origins() {
 }
 
 #[test]
+fn what_was_never_routed_has_no_upstream_times() {
+    let fixture = Fixture::new(MAX_SERIES);
+    let unrouted = SeriesIds {
+        listener: fixture.labels.id("web"),
+        ..SeriesIds::default()
+    };
+    fixture.metrics.shard().record(&Record {
+        series: unrouted,
+        status: 404,
+        flag: Flag::NR,
+        upstream: None,
+        ..fixture.record("", "")
+    });
+    let labels = r#"{listener="web",route="",service="",version="""#;
+    assert_eq!(
+        fixture.value(&format!("weir_request_duration_seconds_count{labels}")),
+        Some(1.0)
+    );
+    assert_eq!(fixture.value("weir_upstream_duration_seconds_count"), None);
+}
+
+#[test]
 fn plain_counters_and_gauges_are_summed() {
     let fixture = Fixture::new(MAX_SERIES);
     let (a, b) = (fixture.metrics.shard(), fixture.metrics.shard());
