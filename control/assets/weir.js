@@ -23,7 +23,7 @@ function shape(name, attributes) {
   return node;
 }
 
-const percent = (number) => (number === null || number === undefined ? "none yet" : `${Math.round(number * 10) / 10}%`);
+const percent = (number) => `${Math.round(number * 10) / 10}%`;
 const count = (number, one) => `${number.toLocaleString("en")} ${one}${number === 1 ? "" : "s"}`;
 const tone = (state) =>
   ({ ready: "good", ok: "good", up: "good", probing: "warn", connecting: "warn", holding: "warn", draining: "warn",
@@ -56,7 +56,7 @@ function bar(version) {
 function versionRow(version) {
   const detail = [];
   if (typeof version.configured === "number") detail.push(`configured ${percent(version.configured)}`);
-  if (version.split) detail.push(`observed ${percent(version.observed)}`);
+  if (version.split) detail.push(typeof version.observed === "number" ? `observed ${percent(version.observed)}` : "none observed");
   detail.push(count(version.endpoints, "endpoint"));
   return element("div", { kind: "version" },
     element("span", { kind: "name", text: version.version }),

@@ -11,7 +11,7 @@ use tokio::sync::{mpsc, oneshot};
 use weir_config::diagnostic::{Files, render};
 use weir_config::file::Loaded;
 use weir_config::model::{Model, Source};
-use weir_config::{Change, ChangeKind, Diagnostic, Fragment, Severity};
+use weir_config::{Diagnostic, Fragment, Severity};
 use weir_plan::{Origin, Overrides, Rollout, SetError};
 
 use crate::api::types::{ConfigState, Container, ProviderState};
@@ -22,11 +22,10 @@ use crate::events::Draft;
 use crate::store::Store;
 
 mod commands;
+mod words;
 
 /// News taken at once before the next compilation.
 const BATCH: usize = 64;
-/// Changes spelled out in one event; more are counted.
-const TOLD_CHANGES: usize = 4;
 
 /// What the watcher is told.
 pub(crate) enum Command {
@@ -224,7 +223,7 @@ impl Watcher {
         }
         self.count_anew(&old_splits);
         let generation = before.generation + 1;
-        let told = tell_changes(&before.model, &model);
+        let told = words::changes(&before.model, &model);
         self.shared
             .models
             .send_replace(Published { generation, model });
@@ -263,6 +262,7 @@ impl Watcher {
             diagnostics.extend(refused.iter().cloned());
             rendered.clone_from(text);
         }
+        let refused = diagnostics.len();
         let in_force: Vec<Diagnostic> = self
             .files
             .diagnostics
@@ -295,7 +295,7 @@ impl Watcher {
             .flat_map(|found| found.containers.iter().cloned())
             .collect();
         let mut facts = self.shared.board.lock();
-        tell_new_errors(&facts.config.diagnostics, &diagnostics);
+        tell_left_out(&facts.config.diagnostics, &diagnostics[refused..]);
         if facts.config.state != state {
             facts.config.since_ms = clock::now_ms();
         }
@@ -361,45 +361,10 @@ fn shares(rollout: &Rollout) -> Vec<(&str, u32)> {
         .collect()
 }
 
-/// Logs what is wrong now and was not before, once.
-fn tell_new_errors(old: &[Diagnostic], new: &[Diagnostic]) {
+/// Logs what is left out now and was not before, once.
+fn tell_left_out(old: &[Diagnostic], new: &[Diagnostic]) {
     for diagnostic in new.iter().filter(|d| is_error(d) && !old.contains(d)) {
         let help = diagnostic.help.as_deref().unwrap_or_default();
         tracing::warn!(source = %diagnostic.source, help, "left out: {}", diagnostic.message);
-    }
-}
-
-/// What a generation changes, in a line: each change, or how many of which kind when there are many.
-fn tell_changes(old: &Model, new: &Model) -> String {
-    let diff = weir_config::diff(old, new);
-    if diff.changes.is_empty() {
-        return "only where things are written changed".into();
-    }
-    if diff.changes.len() > TOLD_CHANGES {
-        let mut kinds: BTreeMap<(&str, &str), usize> = BTreeMap::new();
-        for change in &diff.changes {
-            *kinds.entry((change.what, verb(change.kind))).or_default() += 1;
-        }
-        let one = |((what, verb), count): ((&str, &str), usize)| {
-            let plural = if count == 1 { "" } else { "s" };
-            format!("{count} {what}{plural} {verb}")
-        };
-        return kinds.into_iter().map(one).collect::<Vec<_>>().join(", ");
-    }
-    let one = |change: &Change| {
-        let told = format!("{} {} {}", change.what, change.name, verb(change.kind));
-        match (change.kind, change.details.is_empty()) {
-            (ChangeKind::Changed, false) => format!("{told} ({})", change.details.join(", ")),
-            _ => told,
-        }
-    };
-    diff.changes.iter().map(one).collect::<Vec<_>>().join("; ")
-}
-
-fn verb(kind: ChangeKind) -> &'static str {
-    match kind {
-        ChangeKind::Added => "added",
-        ChangeKind::Removed => "removed",
-        ChangeKind::Changed => "changed",
     }
 }
