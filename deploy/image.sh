@@ -18,11 +18,14 @@ RUSTFLAGS="-C target-feature=+crt-static" cargo build --quiet --locked --manifes
     -p weir --profile "$profile" --target "$host" --target-dir "$target"
 
 folder=$profile
-[ "$profile" = dev ] && folder=debug
+if [ "$profile" = dev ]; then folder=debug; fi
 context=$(mktemp -d)
 trap 'rm -rf "$context"' EXIT
 mkdir -p "$context/image/var/lib/weir"
 cp "$target/$host/$folder/weir" "$context/image/weir"
-[ "$profile" = dev ] && strip --strip-debug "$context/image/weir"
-docker build --quiet --tag "$tag" --file "$root/deploy/scratch.Dockerfile" "$context" >/dev/null
+if [ "$profile" = dev ]; then strip --strip-debug "$context/image/weir"; fi
+if ! docker build --tag "$tag" --file "$root/deploy/scratch.Dockerfile" "$context" >"$context/log" 2>&1; then
+    cat "$context/log" >&2
+    exit 1
+fi
 echo "$tag"

@@ -1,1 +1,403 @@
-//! A real container engine, through its command line.
+//! A real container engine, through its command line, and a relay in front of its socket.
+//!
+//! Networks, containers and names are a test's own and go with it; a labelled container of another
+//! test is in another network, so that no `weir` of this one can take it for an endpoint.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use crate::binary::workspace;
+use crate::config::Setup;
+use crate::wait::eventually;
+
+/// Where the engine listens.
+pub const SOCKET: &str = "/var/run/docker.sock";
+
+/// Whether there is an engine; in continuous integration it is a failure if not.
+///
+/// # Panics
+/// When there is none under `CI`.
+pub fn available() -> bool {
+    static AVAILABLE: OnceLock<bool> = OnceLock::new();
+    let available = *AVAILABLE.get_or_init(|| {
+        Command::new("docker")
+            .arg("info")
+            .output()
+            .is_ok_and(|o| o.status.success())
+    });
+    assert!(available || !crate::in_ci(), "no Docker engine answers");
+    if !available {
+        crate::say("LEFT OUT: no Docker engine answers");
+    }
+    available
+}
+
+/// Runs a docker command that must succeed, and gives what it printed.
+///
+/// # Panics
+/// When it fails.
+pub fn docker(args: &[&str]) -> String {
+    let output = try_docker(args);
+    let text = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+    assert!(
+        output.status.success(),
+        "docker {args:?}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    text
+}
+
+/// Runs a docker command.
+///
+/// # Panics
+/// When there is no docker command.
+#[must_use]
+pub fn try_docker(args: &[&str]) -> Output {
+    Command::new("docker")
+        .args(args)
+        .output()
+        .expect("run docker")
+}
+
+/// The image of this tree, built by the documented path once a process; `$WEIR_TEST_IMAGE` names one
+/// that is there already.
+///
+/// # Panics
+/// When it cannot be built.
+pub fn image() -> &'static str {
+    static IMAGE: OnceLock<String> = OnceLock::new();
+    IMAGE.get_or_init(|| {
+        if let Ok(image) = std::env::var("WEIR_TEST_IMAGE") {
+            return image;
+        }
+        let this = std::env::current_exe().expect("the path of this test");
+        let target = this
+            .ancestors()
+            .nth(3)
+            .expect("a test lies in target/<profile>/deps");
+        let mut build = Command::new(workspace().join("deploy/image.sh"));
+        let output = build
+            .arg("weir:test")
+            .env("WEIR_PROFILE", "dev")
+            .env("CARGO_TARGET_DIR", target)
+            .output()
+            .expect("run deploy/image.sh");
+        assert!(
+            output.status.success(),
+            "deploy/image.sh: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        "weir:test".to_owned()
+    })
+}
+
+/// A name that no other test and no other run has.
+#[must_use]
+pub fn unique(what: &str) -> String {
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    format!(
+        "weirtest-{what}-{}-{}",
+        std::process::id(),
+        NEXT.fetch_add(1, Ordering::Relaxed)
+    )
+}
+
+/// A bridge network, removed when dropped.
+#[derive(Debug)]
+pub struct Network {
+    pub name: String,
+}
+
+impl Network {
+    /// A new one, with a subnet of the engine's choice.
+    #[must_use]
+    pub fn create() -> Self {
+        let name = unique("net");
+        docker(&["network", "create", &name]);
+        Self { name }
+    }
+
+    /// An address of it that the engine does not hand out soon.
+    ///
+    /// # Panics
+    /// When the engine does not tell the subnet.
+    #[must_use]
+    pub fn address(&self, last: u8) -> String {
+        let subnet = docker(&[
+            "network",
+            "inspect",
+            &self.name,
+            "--format",
+            "{{(index .IPAM.Config 0).Subnet}}",
+        ]);
+        let prefix = subnet.rsplit_once('.').expect("an IPv4 subnet").0;
+        format!("{prefix}.{last}")
+    }
+
+    /// A network of the same engine whose subnet is given, so that containers may choose addresses.
+    #[must_use]
+    pub fn with_own_subnet() -> Self {
+        let name = unique("net");
+        // Somebody else may hold a subnet: the next one is tried.
+        eventually("a free subnet", || {
+            let third = rand::random_range(0..=255);
+            let subnet = format!("10.213.{third}.0/24");
+            try_docker(&["network", "create", "--subnet", &subnet, &name])
+                .status
+                .success()
+                .then_some(())
+        });
+        Self { name }
+    }
+}
+
+impl Drop for Network {
+    fn drop(&mut self) {
+        // Whatever is left is left; a failing removal must not hide the test's own failure.
+        let _ = try_docker(&["network", "rm", &self.name]);
+    }
+}
+
+/// What a container is started with.
+#[derive(Debug, Clone, Default)]
+pub struct Spec {
+    options: Vec<String>,
+    command: Vec<String>,
+}
+
+impl Spec {
+    /// `weir origin` of that name and version in this network, checked often.
+    #[must_use]
+    pub fn origin(network: &Network, name: &str, version: &str) -> Self {
+        let mut spec = Self::unchecked(network, name, version);
+        spec.options
+            .extend(["--health-interval".to_owned(), "300ms".to_owned()]);
+        spec
+    }
+
+    /// As [`Spec::origin`], without a HEALTHCHECK.
+    #[must_use]
+    pub fn without_healthcheck(network: &Network, name: &str, version: &str) -> Self {
+        Self::unchecked(network, name, version).flag("--no-healthcheck")
+    }
+
+    fn unchecked(network: &Network, name: &str, version: &str) -> Self {
+        // The image's HEALTHCHECK asks `/ready` at this address: the origin's own.
+        let mut spec = Self::default()
+            .option("--network", &network.name)
+            .option("--env", "WEIR_ADMIN=http://127.0.0.1:8080");
+        spec.command = [
+            "origin",
+            "--listen",
+            "0.0.0.0:8080",
+            "--name",
+            name,
+            "--version",
+            version,
+        ]
+        .map(str::to_owned)
+        .to_vec();
+        spec
+    }
+
+    /// An option with its value.
+    #[must_use]
+    pub fn option(mut self, name: &str, value: &str) -> Self {
+        self.options.extend([name.to_owned(), value.to_owned()]);
+        self
+    }
+
+    /// An option without value.
+    #[must_use]
+    pub fn flag(mut self, name: &str) -> Self {
+        self.options.push(name.to_owned());
+        self
+    }
+
+    /// A label.
+    #[must_use]
+    pub fn label(self, name: &str, value: &str) -> Self {
+        self.option("--label", &format!("{name}={value}"))
+    }
+
+    /// Opts in, for this service, host and version, on port 8080.
+    #[must_use]
+    pub fn routed(self, service: &str, host: &str, version: &str) -> Self {
+        self.label("weir.enable", "true")
+            .label("weir.service", service)
+            .label("weir.host", host)
+            .label("weir.version", version)
+            .label("weir.port", "8080")
+    }
+
+    /// More arguments of the command.
+    #[must_use]
+    pub fn args(mut self, args: &[&str]) -> Self {
+        self.command.extend(args.iter().map(|a| (*a).to_owned()));
+        self
+    }
+
+    /// Starts it.
+    #[must_use]
+    pub fn run(&self) -> Container {
+        let name = unique("c");
+        let mut args = vec!["run", "--detach", "--name", &name];
+        args.extend(self.options.iter().map(String::as_str));
+        args.push(image());
+        args.extend(self.command.iter().map(String::as_str));
+        let id = docker(&args);
+        Container { id, name }
+    }
+}
+
+/// A container, removed by force when dropped.
+#[derive(Debug)]
+pub struct Container {
+    pub id: String,
+    pub name: String,
+}
+
+impl Container {
+    /// One value of `docker inspect`, by its Go template.
+    #[must_use]
+    pub fn inspect(&self, template: &str) -> String {
+        docker(&["inspect", "--format", template, &self.name])
+    }
+
+    /// Waits until its HEALTHCHECK passes.
+    pub fn wait_healthy(&self) {
+        eventually(&format!("the health of {}", self.name), || {
+            (self.inspect("{{.State.Health.Status}}") == "healthy").then_some(())
+        });
+    }
+
+    /// Its address in a network.
+    ///
+    /// # Panics
+    /// When it has none.
+    #[must_use]
+    pub fn address(&self, network: &Network) -> IpAddr {
+        let template = format!(
+            "{{{{(index .NetworkSettings.Networks \"{}\").IPAddress}}}}",
+            network.name
+        );
+        self.inspect(&template).parse().expect("an address")
+    }
+
+    /// Where its origin listens.
+    #[must_use]
+    pub fn origin(&self, network: &Network) -> SocketAddr {
+        SocketAddr::new(self.address(network), 8080)
+    }
+
+    /// What it printed.
+    #[must_use]
+    pub fn logs(&self) -> String {
+        let output = try_docker(&["logs", &self.name]);
+        String::from_utf8_lossy(&output.stdout).into_owned()
+            + &String::from_utf8_lossy(&output.stderr)
+    }
+}
+
+impl Drop for Container {
+    fn drop(&mut self) {
+        // It may be gone already.
+        let _ = try_docker(&["rm", "--force", "--volumes", &self.name]);
+    }
+}
+
+/// A `weir` on this host that watches the engine's socket and reaches containers in this network.
+#[must_use]
+pub fn watching(network: &Network) -> Setup {
+    watching_at(Path::new(SOCKET), network)
+}
+
+/// As [`watching`], through another socket.
+#[must_use]
+pub fn watching_at(socket: &Path, network: &Network) -> Setup {
+    Setup::new().top(&format!(
+        "discovery: {{ docker: {{ endpoint: \"unix://{}\", network: {} }} }}",
+        socket.display(),
+        network.name
+    ))
+}
+
+/// A unix socket that passes everything on to the engine, until it is cut.
+#[derive(Debug)]
+pub struct Relay {
+    dir: tempfile::TempDir,
+    open: Arc<AtomicBool>,
+    streams: Arc<Mutex<Vec<UnixStream>>>,
+}
+
+impl Relay {
+    /// A new one, passing.
+    ///
+    /// # Panics
+    /// When its socket cannot be made.
+    #[must_use]
+    pub fn start() -> Self {
+        let dir = tempfile::tempdir().expect("a directory for the socket");
+        let listener = UnixListener::bind(dir.path().join("docker.sock")).expect("a unix socket");
+        let open = Arc::new(AtomicBool::new(true));
+        let streams: Arc<Mutex<Vec<UnixStream>>> = Arc::default();
+        let (passing, held) = (Arc::clone(&open), Arc::clone(&streams));
+        std::thread::spawn(move || {
+            for client in listener.incoming() {
+                let Ok(client) = client else { return };
+                if !passing.load(Ordering::SeqCst) {
+                    // Accepted and closed at once: an engine that is restarting behind its socket.
+                    continue;
+                }
+                // A refusal of the engine closes the client, as it should.
+                let _ = pass(client, &held);
+            }
+        });
+        Self { dir, open, streams }
+    }
+
+    /// Its socket.
+    #[must_use]
+    pub fn socket(&self) -> PathBuf {
+        self.dir.path().join("docker.sock")
+    }
+
+    /// Ends every connection, and each new one as soon as it comes.
+    pub fn cut(&self) {
+        self.open.store(false, Ordering::SeqCst);
+        for stream in self
+            .streams
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .drain(..)
+        {
+            // One that is closed already is what is wanted.
+            let _ = stream.shutdown(std::net::Shutdown::Both);
+        }
+    }
+
+    /// Passes again.
+    pub fn restore(&self) {
+        self.open.store(true, Ordering::SeqCst);
+    }
+}
+
+fn pass(client: UnixStream, held: &Mutex<Vec<UnixStream>>) -> io::Result<()> {
+    let engine = UnixStream::connect(SOCKET)?;
+    held.lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .extend([client.try_clone()?, engine.try_clone()?]);
+    for (mut from, mut to) in [(client.try_clone()?, engine.try_clone()?), (engine, client)] {
+        std::thread::spawn(move || {
+            // However it ends, the other side is told.
+            let _ = io::copy(&mut from, &mut to);
+            let _ = to.shutdown(std::net::Shutdown::Write);
+        });
+    }
+    Ok(())
+}

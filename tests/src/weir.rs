@@ -284,7 +284,9 @@ impl Weir {
     pub fn apply(&self, setup: &Setup) {
         let before = self.generation();
         self.rewrite(setup);
-        eventually("the new configuration in force", || (self.generation() > before).then_some(()));
+        eventually("the new configuration in force", || {
+            (self.generation() > before).then_some(())
+        });
     }
 
     /// The generation in force.
@@ -294,7 +296,9 @@ impl Weir {
     #[must_use]
     pub fn generation(&self) -> u64 {
         let status = self.json("/api/v1/status");
-        status["appliedGeneration"].as_u64().unwrap_or_else(|| panic!("no appliedGeneration in {status}"))
+        status["appliedGeneration"]
+            .as_u64()
+            .unwrap_or_else(|| panic!("no appliedGeneration in {status}"))
     }
 
     /// All that it said: access log, then messages.

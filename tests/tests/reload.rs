@@ -11,10 +11,13 @@ use weir_tests::origin::{After, Exchange, Origin};
 use weir_tests::wait::{eventually, within};
 use weir_tests::weir::Weir;
 
-const UPGRADE: &str = "GET /ws HTTP/1.1\r\nHost: a.example\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
+const UPGRADE: &str =
+    "GET /ws HTTP/1.1\r\nHost: a.example\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
 
 fn echo_bytes(exchange: &mut Exchange<'_>) -> std::io::Result<After> {
-    exchange.send("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")?;
+    exchange.send(
+        "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
+    )?;
     loop {
         let some = exchange.wire.some()?;
         if some.is_empty() {
@@ -48,7 +51,9 @@ fn versatile(name: &'static str, stop: &Arc<AtomicBool>) -> Origin {
 /// Reads a chunked body to its end on a thread of its own.
 fn read_stream(mut client: Client) -> std::thread::JoinHandle<std::io::Result<usize>> {
     std::thread::spawn(move || {
-        client.wire.send("GET /stream HTTP/1.1\r\nHost: a.example\r\n\r\n")?;
+        client
+            .wire
+            .send("GET /stream HTTP/1.1\r\nHost: a.example\r\n\r\n")?;
         client.wire.head()?;
         client.wire.chunked().map(|body| body.chunks.len())
     })
@@ -65,16 +70,26 @@ fn a_thousand_changes_under_load_fail_no_request_and_close_no_connection() {
         let (endpoints, versions) = match n % 2 {
             0 => (vec![("stable", stable.addr())], "versions: []".to_owned()),
             _ => (
-                vec![("stable", stable.addr()), ("canary", coming_and_going.addr())],
+                vec![
+                    ("stable", stable.addr()),
+                    ("canary", coming_and_going.addr()),
+                ],
                 format!("versions: [{{ name: canary, weight: {} }}]", n % 50),
             ),
         };
         let setup = Setup::new()
             .workers(2)
             .service_with("app", &endpoints, &versions)
-            .route("app", "backendRefs: [{ name: app }], timeouts: { request: 0s }");
+            .route(
+                "app",
+                "backendRefs: [{ name: app }], timeouts: { request: 0s }",
+            );
         match n % 3 {
-            0 => setup.rules("extra", &format!("hostnames: [extra-{n}.example]"), &["backendRefs: [{ name: app }]"]),
+            0 => setup.rules(
+                "extra",
+                &format!("hostnames: [extra-{n}.example]"),
+                &["backendRefs: [{ name: app }]"],
+            ),
             _ => setup,
         }
     };
@@ -90,11 +105,22 @@ fn a_thousand_changes_under_load_fail_no_request_and_close_no_connection() {
         let before = weir.generation();
         weir.rewrite(&variant(n));
         // A debounce may join two changes, so not each has to be seen alone; but it goes on.
-        within(Duration::from_secs(5), "the change to come into force", || (weir.generation() > before).then_some(()));
+        within(
+            Duration::from_secs(5),
+            "the change to come into force",
+            || (weir.generation() > before).then_some(()),
+        );
         applied += 1;
         if n % 50 == 0 {
             let text = format!("still here at {n}");
-            assert_eq!(socket.send(&text).wire.exactly(text.len()).expect("the echo"), text.as_bytes());
+            assert_eq!(
+                socket
+                    .send(&text)
+                    .wire
+                    .exactly(text.len())
+                    .expect("the echo"),
+                text.as_bytes()
+            );
         }
         if n % 100 == 0 {
             memory.push(weir.rss_kib());
@@ -103,13 +129,22 @@ fn a_thousand_changes_under_load_fail_no_request_and_close_no_connection() {
     assert_eq!(applied, 1000);
     stop.store(true, Ordering::SeqCst);
     for stream in streams {
-        let chunks = stream.join().expect("the reader").expect("the long body arrives whole");
+        let chunks = stream
+            .join()
+            .expect("the reader")
+            .expect("the long body arrives whole");
         assert!(chunks > 100, "{chunks} chunks");
     }
     let report = load.stop_unharmed();
-    weir_tests::say(&format!("1000 changes: {} requests, none failed; memory in KiB {memory:?}", report.good));
+    weir_tests::say(&format!(
+        "1000 changes: {} requests, none failed; memory in KiB {memory:?}",
+        report.good
+    ));
     let (early, late) = (memory[2], memory[9]);
-    assert!(late < early + 4 * 1024, "memory grows with changes: {memory:?} KiB");
+    assert!(
+        late < early + 4 * 1024,
+        "memory grows with changes: {memory:?} KiB"
+    );
 }
 
 // semantics 32
@@ -126,7 +161,9 @@ fn a_listener_that_stays_never_stops_accepting() {
             let mut good = 0;
             while !stop.load(Ordering::SeqCst) {
                 let answer = Client::try_connect(addr).and_then(|mut client| {
-                    client.wire.send("GET / HTTP/1.1\r\nHost: a.example\r\nConnection: close\r\n\r\n")?;
+                    client
+                        .wire
+                        .send("GET / HTTP/1.1\r\nHost: a.example\r\nConnection: close\r\n\r\n")?;
                     client.try_response("GET")
                 });
                 match answer {
@@ -138,11 +175,18 @@ fn a_listener_that_stays_never_stops_accepting() {
         })
     };
     for n in 0..100 {
-        weir.apply(&setup.clone().rules("extra", &format!("hostnames: [h{n}.example]"), &["backendRefs: [{ name: app }]"]));
+        weir.apply(&setup.clone().rules(
+            "extra",
+            &format!("hostnames: [h{n}.example]"),
+            &["backendRefs: [{ name: app }]"],
+        ));
     }
     stop.store(true, Ordering::SeqCst);
     let (good, failures) = connecting.join().expect("the connecting thread");
-    assert!(failures.is_empty() && good > 0, "{good} good, failed: {failures:?}");
+    assert!(
+        failures.is_empty() && good > 0,
+        "{good} good, failed: {failures:?}"
+    );
 }
 
 // semantics 38
@@ -155,15 +199,38 @@ fn a_file_that_does_not_parse_changes_nothing_and_says_so_everywhere() {
     let mut client = weir.client();
     assert_eq!(client.get("a.example", "/").status(), 200);
     weir.rewrite_text("listeners: [ { name: web, bind: ");
-    eventually("the rejected configuration in the metrics", || (weir.metric("weir_config_rejected_total", &[]) >= 1.0).then_some(()));
-    assert_eq!(client.get("a.example", "/").status(), 200, "the old one serves on, on the same connection");
+    eventually("the rejected configuration in the metrics", || {
+        (weir.metric("weir_config_rejected_total", &[]) >= 1.0).then_some(())
+    });
+    assert_eq!(
+        client.get("a.example", "/").status(),
+        200,
+        "the old one serves on, on the same connection"
+    );
     assert_eq!(weir.generation(), generation, "no new generation");
-    eventually("a message", || weir.stderr().contains("weir.yaml").then_some(()));
+    eventually("a message", || {
+        weir.stderr().contains("weir.yaml").then_some(())
+    });
     let status = weir.cli(&["status"]);
-    let text = format!("{}{}", String::from_utf8_lossy(&status.stdout), String::from_utf8_lossy(&status.stderr));
-    assert!(text.contains("weir.yaml"), "weir status says what is wrong and where: {text}");
-    weir.apply(&setup.rules("extra", "hostnames: [b.example]", &["backendRefs: [{ name: app }]"]));
-    assert_eq!(client.get("b.example", "/").status(), 200, "and the next good file is taken");
+    let text = format!(
+        "{}{}",
+        String::from_utf8_lossy(&status.stdout),
+        String::from_utf8_lossy(&status.stderr)
+    );
+    assert!(
+        text.contains("weir.yaml"),
+        "weir status says what is wrong and where: {text}"
+    );
+    weir.apply(&setup.rules(
+        "extra",
+        "hostnames: [b.example]",
+        &["backendRefs: [{ name: app }]"],
+    ));
+    assert_eq!(
+        client.get("b.example", "/").status(),
+        200,
+        "and the next good file is taken"
+    );
 }
 
 // semantics 38
@@ -172,14 +239,26 @@ fn an_unknown_key_is_refused_with_the_nearest_known_one() {
     let origin = Origin::ok("app");
     let setup = Setup::to(&origin);
     let weir = Weir::start(&setup);
-    let typo = setup.render(weir.ports()).replace("backendRefs", "backendRef");
+    let typo = setup
+        .render(weir.ports())
+        .replace("backendRefs", "backendRef");
     weir.rewrite_text(&typo);
-    eventually("the rejected configuration in the metrics", || (weir.metric("weir_config_rejected_total", &[]) >= 1.0).then_some(()));
+    eventually("the rejected configuration in the metrics", || {
+        (weir.metric("weir_config_rejected_total", &[]) >= 1.0).then_some(())
+    });
     assert_eq!(weir.get("a.example", "/").status(), 200);
-    let check = std::process::Command::new(weir_tests::binary::weir()).arg("check").arg(weir.config()).output().expect("weir check");
-    let said = String::from_utf8_lossy(&check.stdout).into_owned() + &String::from_utf8_lossy(&check.stderr);
+    let check = std::process::Command::new(weir_tests::binary::weir())
+        .arg("check")
+        .arg(weir.config())
+        .output()
+        .expect("weir check");
+    let said = String::from_utf8_lossy(&check.stdout).into_owned()
+        + &String::from_utf8_lossy(&check.stderr);
     assert_eq!(check.status.code(), Some(3), "{said}");
-    assert!(said.contains("backendRefs") && said.contains("weir.yaml"), "{said}");
+    assert!(
+        said.contains("backendRefs") && said.contains("weir.yaml"),
+        "{said}"
+    );
 }
 
 // semantics 33
@@ -187,13 +266,24 @@ fn an_unknown_key_is_refused_with_the_nearest_known_one() {
 fn a_removed_endpoint_takes_nothing_new_and_finishes_what_it_has() {
     let (begin, begun) = std::sync::mpsc::channel();
     let (finish, finished) = std::sync::mpsc::channel::<()>();
-    let (begin, finished) = (std::sync::Mutex::new(begin), std::sync::Mutex::new(finished));
+    let (begin, finished) = (
+        std::sync::Mutex::new(begin),
+        std::sync::Mutex::new(finished),
+    );
     let leaving = Origin::start(move |exchange| {
         exchange.body()?;
         if exchange.head.word(1) == "/slow" {
             exchange.send("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nfirst")?;
-            begin.lock().expect("one at a time").send(()).expect("the test listens");
-            finished.lock().expect("one at a time").recv().expect("the test goes on");
+            begin
+                .lock()
+                .expect("one at a time")
+                .send(())
+                .expect("the test listens");
+            finished
+                .lock()
+                .expect("one at a time")
+                .recv()
+                .expect("the test goes on");
             exchange.send("later")?;
             return Ok(After::Keep);
         }
@@ -201,28 +291,52 @@ fn a_removed_endpoint_takes_nothing_new_and_finishes_what_it_has() {
     });
     let staying = Origin::ok("staying");
     let both = Setup::new()
-        .service_with("app", &[("stable", leaving.addr()), ("stable", staying.addr())], "loadBalancer: { simple: ROUND_ROBIN }")
+        .service_with(
+            "app",
+            &[("stable", leaving.addr()), ("stable", staying.addr())],
+            "loadBalancer: { simple: ROUND_ROBIN }",
+        )
         .route("app", "backendRefs: [{ name: app }]");
     let one = Setup::new()
-        .service_with("app", &[("stable", staying.addr())], "loadBalancer: { simple: ROUND_ROBIN }")
+        .service_with(
+            "app",
+            &[("stable", staying.addr())],
+            "loadBalancer: { simple: ROUND_ROBIN }",
+        )
         .route("app", "backendRefs: [{ name: app }]");
     let only_leaving = Setup::new()
-        .service_with("app", &[("stable", leaving.addr())], "loadBalancer: { simple: ROUND_ROBIN }")
+        .service_with(
+            "app",
+            &[("stable", leaving.addr())],
+            "loadBalancer: { simple: ROUND_ROBIN }",
+        )
         .route("app", "backendRefs: [{ name: app }]");
     let weir = Weir::start(&only_leaving);
     let mut slow = weir.client();
     slow.send("GET /slow HTTP/1.1\r\nHost: a.example\r\n\r\n");
-    begun.recv_timeout(weir_tests::wait::PATIENCE).expect("the slow request began");
+    begun
+        .recv_timeout(weir_tests::wait::PATIENCE)
+        .expect("the slow request began");
     weir.apply(&both);
     weir.apply(&one);
     let count = leaving.requests().len();
     for _ in 0..20 {
         assert_eq!(weir.get("a.example", "/").get("x-origin"), Some("staying"));
     }
-    assert_eq!(leaving.requests().len(), count, "nothing new for the removed endpoint");
+    assert_eq!(
+        leaving.requests().len(),
+        count,
+        "nothing new for the removed endpoint"
+    );
     finish.send(()).expect("the origin waits");
-    assert_eq!(slow.response().text(), "firstlater", "what it had is finished");
-    eventually("the connections to the removed endpoint to close", || (leaving.open() == 0).then_some(()));
+    assert_eq!(
+        slow.response().text(),
+        "firstlater",
+        "what it had is finished"
+    );
+    eventually("the connections to the removed endpoint to close", || {
+        (leaving.open() == 0).then_some(())
+    });
 }
 
 // semantics 33
@@ -234,7 +348,11 @@ fn a_removed_endpoint_is_cut_off_at_its_drain_timeout() {
         Ok(After::Close)
     });
     let staying = Origin::ok("staying");
-    let with = |addr| Setup::new().service_with("app", &[("stable", addr)], "drainTimeout: 500ms").route("app", "backendRefs: [{ name: app }]");
+    let with = |addr| {
+        Setup::new()
+            .service_with("app", &[("stable", addr)], "drainTimeout: 500ms")
+            .route("app", "backendRefs: [{ name: app }]")
+    };
     let weir = Weir::start(&with(leaving.addr()));
     let mut client = weir.client();
     client.send("GET / HTTP/1.1\r\nHost: a.example\r\n\r\n");
@@ -243,8 +361,14 @@ fn a_removed_endpoint_is_cut_off_at_its_drain_timeout() {
     weir.apply(&with(staying.addr()));
     let rest = client.closed();
     let took = start.elapsed();
-    assert!(!rest.ends_with(b"0\r\n\r\n"), "a body that was cut must not look whole");
-    assert!(took >= Duration::from_millis(400) && took < Duration::from_secs(5), "cut off after {took:?}");
+    assert!(
+        !rest.ends_with(b"0\r\n\r\n"),
+        "a body that was cut must not look whole"
+    );
+    assert!(
+        took >= Duration::from_millis(400) && took < Duration::from_secs(5),
+        "cut off after {took:?}"
+    );
 }
 
 // semantics 32
@@ -254,14 +378,22 @@ fn a_listener_can_come_and_go_without_disturbing_another() {
     let setup = Setup::to(&origin);
     let weir = Weir::start(&setup);
     let second = weir_tests::ports::free();
-    let with_second = setup.render(weir.ports()).replace("listeners:\n", &format!("listeners:\n  - {{ name: second, bind: \"{second}\", protocol: http }}\n"));
+    let with_second = setup.render(weir.ports()).replace(
+        "listeners:\n",
+        &format!("listeners:\n  - {{ name: second, bind: \"{second}\", protocol: http }}\n"),
+    );
     let load = Load::gets(weir.addr(), 2, "a.example");
     load.advance(20);
     weir.rewrite_text(&with_second);
     eventually("the second listener", || Client::try_connect(second).ok());
-    assert_eq!(weir_tests::client::get(second, "a.example", "/").status(), 200);
+    assert_eq!(
+        weir_tests::client::get(second, "a.example", "/").status(),
+        200
+    );
     weir.rewrite(&setup);
-    eventually("the end of the second listener", || Client::try_connect(second).is_err().then_some(()));
+    eventually("the end of the second listener", || {
+        Client::try_connect(second).is_err().then_some(())
+    });
     load.advance(20);
     load.stop_unharmed();
 }
@@ -271,9 +403,20 @@ fn a_file_replaced_by_writing_or_by_renaming_or_behind_a_link_is_noticed() {
     let origin = Origin::ok("app");
     let setup = Setup::to(&origin);
     let weir = Weir::start(&setup);
-    let route = |host: &str| setup.clone().rules("extra", &format!("hostnames: [{host}]"), &["filters: [{ type: DirectResponse, directResponse: { status: 299 } }]"]);
-    let seen = |host: &str| eventually(&format!("the route for {host}"), || (weir.get(host, "/").status() == 299).then_some(()));
-    std::fs::write(weir.config(), route("written.example").render(weir.ports())).expect("write in place");
+    let route = |host: &str| {
+        setup.clone().rules(
+            "extra",
+            &format!("hostnames: [{host}]"),
+            &["filters: [{ type: DirectResponse, directResponse: { status: 299 } }]"],
+        )
+    };
+    let seen = |host: &str| {
+        eventually(&format!("the route for {host}"), || {
+            (weir.get(host, "/").status() == 299).then_some(())
+        })
+    };
+    std::fs::write(weir.config(), route("written.example").render(weir.ports()))
+        .expect("write in place");
     seen("written.example");
     weir.rewrite(&route("renamed.example"));
     seen("renamed.example");

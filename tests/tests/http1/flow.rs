@@ -20,7 +20,11 @@ fn settled(count: &AtomicUsize) -> usize {
     eventually("the flow to come to a stop", || {
         std::thread::sleep(Duration::from_millis(20));
         let now = count.load(Ordering::SeqCst);
-        last = if now == last.0 && now > 0 { (now, last.1 + 1) } else { (now, 0) };
+        last = if now == last.0 && now > 0 {
+            (now, last.1 + 1)
+        } else {
+            (now, 0)
+        };
         (last.1 > 15).then_some(now)
     })
 }
@@ -53,10 +57,19 @@ fn a_slow_reader_stops_the_origin_and_costs_no_memory() {
         .collect();
     let stopped_at = settled(&sent);
     let grown = weir.rss_kib().saturating_sub(before);
-    assert!(stopped_at < CLIENTS * BODY / 2, "the origin sent {stopped_at} bytes to readers that do not read");
-    assert!(grown < GROWTH_KIB, "memory grew by {grown} KiB for {CLIENTS} slow readers");
+    assert!(
+        stopped_at < CLIENTS * BODY / 2,
+        "the origin sent {stopped_at} bytes to readers that do not read"
+    );
+    assert!(
+        grown < GROWTH_KIB,
+        "memory grew by {grown} KiB for {CLIENTS} slow readers"
+    );
     let mut one = readers.pop().expect("a reader");
-    let body = one.wire.exactly(BODY).expect("the whole body, once it is read");
+    let body = one
+        .wire
+        .exactly(BODY)
+        .expect("the whole body, once it is read");
     assert!(body.iter().all(|&b| b == b'z'), "the body is intact");
 }
 
@@ -90,8 +103,14 @@ fn an_origin_that_does_not_read_stops_the_client_and_costs_no_memory() {
         .collect();
     let stopped_at = settled(&sent);
     let grown = weir.rss_kib().saturating_sub(before);
-    assert!(stopped_at < CLIENTS * 50 * MIB, "weir took {stopped_at} bytes for an origin that does not read");
-    assert!(grown < GROWTH_KIB, "memory grew by {grown} KiB for {CLIENTS} stuck uploads");
+    assert!(
+        stopped_at < CLIENTS * 50 * MIB,
+        "weir took {stopped_at} bytes for an origin that does not read"
+    );
+    assert!(
+        grown < GROWTH_KIB,
+        "memory grew by {grown} KiB for {CLIENTS} stuck uploads"
+    );
     for client in &writers {
         // Ends the writing threads.
         let _ = client.wire.stream().shutdown(std::net::Shutdown::Both);
@@ -117,7 +136,8 @@ fn a_slow_stream_is_passed_on_as_it_comes() {
     for n in 0..5 {
         let mut event = Vec::new();
         while event.len() < 8 {
-            let size = usize::from_str_radix(&client.wire.line().expect("a chunk size"), 16).expect("hex");
+            let size =
+                usize::from_str_radix(&client.wire.line().expect("a chunk size"), 16).expect("hex");
             event.extend(client.wire.exactly(size).expect("a chunk"));
             client.wire.exactly(2).expect("its CRLF");
         }

@@ -37,19 +37,31 @@ fn an_accepted_upgrade_becomes_a_byte_tunnel_both_ways() {
     let mut client = weir.client();
     let answer = client.send(ASK).response();
     assert_eq!(answer.status(), 101);
-    assert_eq!(answer.get("sec-websocket-accept"), Some("s3pPLMBiTxaQ9kYGzzhZRbK+xOo="));
+    assert_eq!(
+        answer.get("sec-websocket-accept"),
+        Some("s3pPLMBiTxaQ9kYGzzhZRbK+xOo=")
+    );
     assert_eq!(answer.get("upgrade"), Some("websocket"));
     for size in [1, 5, 70_000, 1_000_000] {
         let data: Vec<u8> = (0..size).map(|n| (n % 253) as u8).collect();
         let mut sending = client.wire.stream().try_clone().expect("a second handle");
         let copy = data.clone();
         let sender = std::thread::spawn(move || std::io::Write::write_all(&mut sending, &copy));
-        assert!(client.wire.exactly(size).expect("the echo") == data, "{size} bytes came back changed");
+        assert!(
+            client.wire.exactly(size).expect("the echo") == data,
+            "{size} bytes came back changed"
+        );
         sender.join().expect("the sender").expect("all was sent");
     }
     let seen = origin.only();
-    assert_eq!((seen.get("upgrade"), seen.get("sec-websocket-version")), (Some("websocket"), Some("13")));
-    assert!(seen.get("connection").is_some_and(|c| c.to_ascii_lowercase().contains("upgrade")));
+    assert_eq!(
+        (seen.get("upgrade"), seen.get("sec-websocket-version")),
+        (Some("websocket"), Some("13"))
+    );
+    assert!(
+        seen.get("connection")
+            .is_some_and(|c| c.to_ascii_lowercase().contains("upgrade"))
+    );
 }
 
 #[test]
@@ -57,7 +69,10 @@ fn bytes_after_an_upgrade_are_held_until_the_origin_accepts() {
     let (release, wait) = std::sync::mpsc::channel::<()>();
     let wait = std::sync::Mutex::new(wait);
     let origin = Origin::start(move |exchange| {
-        wait.lock().expect("one connection").recv().expect("the test goes on");
+        wait.lock()
+            .expect("one connection")
+            .recv()
+            .expect("the test goes on");
         exchange.send(ACCEPT)?;
         echo_bytes(exchange)
     });
@@ -68,7 +83,11 @@ fn bytes_after_an_upgrade_are_held_until_the_origin_accepts() {
     let before = client.wire.arriving(SILENCE).expect("an open connection");
     assert_eq!(before, b"", "no answer yet");
     let tape = origin.tapes().concat();
-    assert!(find(&tape, b"EARLY").is_none(), "bytes of a tunnel that is not open passed: {}", String::from_utf8_lossy(&tape));
+    assert!(
+        find(&tape, b"EARLY").is_none(),
+        "bytes of a tunnel that is not open passed: {}",
+        String::from_utf8_lossy(&tape)
+    );
     release.send(()).expect("the origin waits");
     assert_eq!(client.response().status(), 101);
     assert_eq!(client.wire.exactly(11).expect("the echo"), b"EARLY BYTES");
@@ -82,12 +101,18 @@ fn after_a_refused_upgrade_the_framing_stays_http() {
     });
     let weir = Weir::start(&Setup::to(&origin));
     let mut client = weir.client();
-    client.send(ASK).send("GET /next HTTP/1.1\r\nHost: a.example\r\nX-Forwarded-For: 6.6.6.6\r\n\r\n");
+    client
+        .send(ASK)
+        .send("GET /next HTTP/1.1\r\nHost: a.example\r\nX-Forwarded-For: 6.6.6.6\r\n\r\n");
     assert_eq!(client.response().status(), 403);
     if let Ok(Some(next)) = client.try_response("GET") {
         assert_eq!(next.status(), 200);
         let seen = origin.wait_for(2).remove(1);
-        assert_eq!(seen.get("x-forwarded-for"), Some("127.0.0.1"), "the next request went through the proxy, not a tunnel");
+        assert_eq!(
+            seen.get("x-forwarded-for"),
+            Some("127.0.0.1"),
+            "the next request went through the proxy, not a tunnel"
+        );
     }
 }
 
@@ -98,7 +123,9 @@ fn a_socket_that_carried_an_upgrade_is_never_pooled() {
     let mut client = weir.client();
     assert_eq!(client.send(ASK).response().status(), 101);
     drop(client);
-    eventually("the tunnel's end at the origin", || (origin.open() == 0).then_some(()));
+    eventually("the tunnel's end at the origin", || {
+        (origin.open() == 0).then_some(())
+    });
     assert_eq!(weir.get("a.example", "/").status(), 200);
     assert_eq!(origin.accepted(), 2);
 }
@@ -114,7 +141,11 @@ fn one_half_of_a_tunnel_may_close_before_the_other() {
     let weir = Weir::start(&Setup::to(&origin));
     let mut client = weir.client();
     assert_eq!(client.send(ASK).response().status(), 101);
-    client.send("0123456789").wire.finish().expect("close this half");
+    client
+        .send("0123456789")
+        .wire
+        .finish()
+        .expect("close this half");
     assert_eq!(client.closed(), b"10 bytes");
 }
 
@@ -126,8 +157,19 @@ fn an_upgrade_to_h2c_is_not_offered_to_the_origin() {
     client.send("GET / HTTP/1.1\r\nHost: a.example\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAARAAAAAAAIAAAAA\r\n\r\n");
     assert_eq!(client.response().status(), 200);
     let seen = origin.only();
-    assert_eq!((seen.get("upgrade"), seen.get("http2-settings")), (None, None), "{:?}", seen.head);
-    assert!(!seen.get("connection").unwrap_or_default().to_ascii_lowercase().contains("upgrade"));
+    assert_eq!(
+        (seen.get("upgrade"), seen.get("http2-settings")),
+        (None, None),
+        "{:?}",
+        seen.head
+    );
+    assert!(
+        !seen
+            .get("connection")
+            .unwrap_or_default()
+            .to_ascii_lowercase()
+            .contains("upgrade")
+    );
 }
 
 #[test]

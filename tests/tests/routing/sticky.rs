@@ -13,7 +13,12 @@ fn setup(stable: &Origin, canary: &Origin, percent: u32, sticky: &str) -> Setup 
         "backendRefs: [{{ name: shop, version: stable, weight: {} }}, {{ name: shop, version: canary, weight: {percent} }}], sticky: {{ {sticky} }}",
         100 - percent
     );
-    Setup::new().service("shop", &[("stable", stable.addr()), ("canary", canary.addr())]).route("shop", &rule)
+    Setup::new()
+        .service(
+            "shop",
+            &[("stable", stable.addr()), ("canary", canary.addr())],
+        )
+        .route("shop", &rule)
 }
 
 /// Which of these users the canary serves.
@@ -21,7 +26,11 @@ fn on_canary(client: &mut Client, users: &[String], field: &str) -> Vec<bool> {
     users
         .iter()
         .map(|user| {
-            let response = client.send(format!("GET / HTTP/1.1\r\nHost: a.example\r\n{field}{user}\r\n\r\n")).response();
+            let response = client
+                .send(format!(
+                    "GET / HTTP/1.1\r\nHost: a.example\r\n{field}{user}\r\n\r\n"
+                ))
+                .response();
             assert_eq!(response.status(), 200);
             response.get("x-origin") == Some("canary")
         })
@@ -39,15 +48,35 @@ fn walk(sticky: &str, field: &str, users: &[String]) {
             weir.apply(&setup(&stable, &canary, percent, sticky));
         }
         let now = on_canary(&mut client, users, field);
-        assert!(now == on_canary(&mut client, users, field), "at {percent}% a user's version stays");
+        assert!(
+            now == on_canary(&mut client, users, field),
+            "at {percent}% a user's version stays"
+        );
         let share = now.iter().filter(|&&c| c).count();
         let expected = binomial_999(users.len(), f64::from(percent) / 100.0);
-        assert!(expected.contains(&share), "{share} of {} users at {percent}%, expected {expected:?}", users.len());
+        assert!(
+            expected.contains(&share),
+            "{share} of {} users at {percent}%, expected {expected:?}",
+            users.len()
+        );
         if let Some((last, then)) = before {
-            let moved = |from: bool| then.iter().zip(&now).filter(|&(&a, &b)| a == from && b != from).count();
+            let moved = |from: bool| {
+                then.iter()
+                    .zip(&now)
+                    .filter(|&(&a, &b)| a == from && b != from)
+                    .count()
+            };
             match percent > last {
-                true => assert_eq!(moved(true), 0, "{last}% -> {percent}% moved users from canary to stable"),
-                false => assert_eq!(moved(false), 0, "{last}% -> {percent}% moved users from stable to canary"),
+                true => assert_eq!(
+                    moved(true),
+                    0,
+                    "{last}% -> {percent}% moved users from canary to stable"
+                ),
+                false => assert_eq!(
+                    moved(false),
+                    0,
+                    "{last}% -> {percent}% moved users from stable to canary"
+                ),
             }
         }
         before = Some((percent, now));
@@ -70,7 +99,9 @@ fn a_cookie_that_weir_gave_keeps_its_version_through_changes() {
     let cookies: Vec<String> = (0..1000)
         .map(|_| {
             let response = client.get("a.example", "/");
-            let cookie = response.get("set-cookie").expect("a cookie for a client without one");
+            let cookie = response
+                .get("set-cookie")
+                .expect("a cookie for a client without one");
             cookie.split(';').next().expect("a pair").to_owned()
         })
         .collect();
@@ -85,7 +116,12 @@ fn a_cookie_that_weir_gave_keeps_its_version_through_changes() {
 #[test]
 fn the_cookie_is_set_once_with_careful_attributes_and_decides_the_first_answer_too() {
     let (stable, canary) = (Origin::ok("stable"), Origin::ok("canary"));
-    let weir = Weir::start(&setup(&stable, &canary, 50, "cookie: weir-bucket, maxAge: 1h"));
+    let weir = Weir::start(&setup(
+        &stable,
+        &canary,
+        50,
+        "cookie: weir-bucket, maxAge: 1h",
+    ));
     let mut client = weir.client();
     for _ in 0..20 {
         let first = client.get("a.example", "/");
@@ -97,13 +133,32 @@ fn the_cookie_is_set_once_with_careful_attributes_and_decides_the_first_answer_t
             .map(|(k, v)| (k.to_ascii_lowercase(), v.to_owned()))
             .collect();
         assert!(set.starts_with("weir-bucket="), "{set}");
-        assert!(attributes.contains_key("httponly") && attributes.contains_key("samesite"), "{set}");
-        assert_eq!(attributes.get("path").map(String::as_str), Some("/"), "{set}");
-        assert_eq!(attributes.get("max-age").map(String::as_str), Some("3600"), "{set}");
+        assert!(
+            attributes.contains_key("httponly") && attributes.contains_key("samesite"),
+            "{set}"
+        );
+        assert_eq!(
+            attributes.get("path").map(String::as_str),
+            Some("/"),
+            "{set}"
+        );
+        assert_eq!(
+            attributes.get("max-age").map(String::as_str),
+            Some("3600"),
+            "{set}"
+        );
         let pair = set.split(';').next().expect("a pair");
-        let again = client.send(format!("GET / HTTP/1.1\r\nHost: a.example\r\nCookie: {pair}\r\n\r\n")).response();
+        let again = client
+            .send(format!(
+                "GET / HTTP/1.1\r\nHost: a.example\r\nCookie: {pair}\r\n\r\n"
+            ))
+            .response();
         assert_eq!(again.get("set-cookie"), None, "the client has it already");
-        assert_eq!(again.get("x-origin"), first.get("x-origin"), "the cookie stands for the version that gave it");
+        assert_eq!(
+            again.get("x-origin"),
+            first.get("x-origin"),
+            "the cookie stands for the version that gave it"
+        );
     }
 }
 
@@ -116,9 +171,19 @@ fn the_clients_address_can_be_the_key() {
     for last in 1..=60u8 {
         let source = std::net::IpAddr::from([127, 0, 7, last]);
         let mut client = Client::connect_from(source, weir.addr());
-        let answers: Vec<String> =
-            (0..4).map(|_| client.get("a.example", "/").get("x-origin").expect("an origin").to_owned()).collect();
-        assert!(answers.iter().all(|a| *a == answers[0]), "{source}: {answers:?}");
+        let answers: Vec<String> = (0..4)
+            .map(|_| {
+                client
+                    .get("a.example", "/")
+                    .get("x-origin")
+                    .expect("an origin")
+                    .to_owned()
+            })
+            .collect();
+        assert!(
+            answers.iter().all(|a| *a == answers[0]),
+            "{source}: {answers:?}"
+        );
         *seen.entry(answers[0].clone()).or_insert(0) += 1;
     }
     assert_eq!(seen.len(), 2, "both versions serve: {seen:?}");
@@ -130,6 +195,8 @@ fn a_request_without_the_key_is_split_as_if_nothing_were_sticky() {
     let (stable, canary) = (Origin::ok("stable"), Origin::ok("canary"));
     let weir = Weir::start(&setup(&stable, &canary, 25, "header: x-user"));
     let mut client = weir.client();
-    let canaries = (0..400).filter(|_| client.get("a.example", "/").get("x-origin") == Some("canary")).count();
+    let canaries = (0..400)
+        .filter(|_| client.get("a.example", "/").get("x-origin") == Some("canary"))
+        .count();
     assert_eq!(canaries, 100);
 }
