@@ -106,6 +106,8 @@ impl Alarm {
 /// All alarms of one worker, and its clock.
 pub(crate) struct Timers {
     start: Instant,
+    /// As of the last sweep or request, in milliseconds.
+    now: Cell<u64>,
     alarms: RefCell<Slab<Rc<Alarm>>>,
 }
 
@@ -113,13 +115,22 @@ impl Timers {
     pub(crate) fn new() -> Self {
         Self {
             start: Instant::now(),
+            now: Cell::new(0),
             alarms: RefCell::default(),
         }
     }
 
-    /// Milliseconds since the worker started.
+    /// Milliseconds since the worker started, at most one tick old: deadlines are no finer than that, and a look at
+    /// the clock for each of them would be dear.
     pub(crate) fn now(&self) -> u64 {
-        self.at(Instant::now())
+        self.now.get()
+    }
+
+    /// Reads the clock for everybody.
+    pub(crate) fn refresh(&self, instant: Instant) -> u64 {
+        let now = self.at(instant);
+        self.now.set(now);
+        now
     }
 
     /// A time on the worker's clock.
@@ -130,6 +141,7 @@ impl Timers {
 
     /// A new alarm; it is taken out when the guard drops.
     pub(crate) fn alarm(self: &Rc<Self>) -> AlarmGuard {
+        self.refresh(Instant::now());
         let alarm = Rc::new(Alarm::default());
         alarm.clear();
         let key = self.alarms.borrow_mut().insert(Rc::clone(&alarm));
@@ -142,7 +154,7 @@ impl Timers {
 
     /// Wakes all whose time has come; on a drain the idle ones, too.
     pub(crate) fn sweep(&self, draining: bool) {
-        let now = self.now();
+        let now = self.refresh(Instant::now());
         for (_, alarm) in &*self.alarms.borrow() {
             if alarm.at.get() <= now {
                 alarm.ring(Rung::Time);

@@ -47,7 +47,7 @@ pub(crate) struct Worker {
     pub(crate) log: LogShard,
     pub(crate) random: RefCell<Random>,
     /// Parsed heads and output, lent to connections while they serve a request.
-    pub(crate) scratch: RefCell<Vec<Box<Scratch>>>,
+    pub(crate) scratch: RefCell<Vec<Scratch>>,
     /// Connections to endpoints that are open, idle ones included.
     pub(crate) upstream_open: Rc<Cell<usize>>,
     draining: Cell<bool>,
@@ -155,11 +155,11 @@ pub(crate) async fn run(worker: Rc<Worker>, mut commands: mpsc::UnboundedReceive
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut count = 0u64;
     loop {
-        // An idle worker looks up four times a second, not forty.
+        // An idle worker looks up ten times a second, not forty.
         let idle = worker.timers.len() == 0;
         let next = async {
             if idle {
-                tokio::time::sleep(Duration::from_millis(250)).await;
+                tokio::time::sleep(Duration::from_millis(100)).await;
             } else {
                 ticks.tick().await;
             }

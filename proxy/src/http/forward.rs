@@ -42,7 +42,14 @@ pub(crate) async fn exchange(
     local: &Rc<Local>,
     scratch: &mut Scratch,
 ) -> After {
-    let mut entry = Entry::new(Instant::now(), request_id(conn));
+    let started = Instant::now();
+    let started_ms = conn.worker.timers.refresh(started);
+    let mut entry = Entry::new(
+        started,
+        started_ms,
+        conn.peer.ip().to_canonical(),
+        request_id(conn),
+    );
     conn.worker.metrics.request_started();
     let framing = scratch.head.framing;
     // The head stays where it is, for another try and for the log; a body goes on in a buffer of its own.
@@ -81,6 +88,7 @@ async fn serve<'a>(
         .listener(conn.listener)
         .ok_or(ProxyError::NoRoute)?;
     resolve::names(conn, scratch, &table.listener)?;
+    conn.trusted = table.listener.trusted_hops.trusts(conn.peer.ip());
     entry.client = resolve::client(conn, scratch, &table.listener.trusted_hops);
     let found = resolve::route(conn, scratch, &table.table).ok_or(ProxyError::NoRoute)?;
     let rule = &table.rules[found.id.index()];
@@ -117,6 +125,9 @@ async fn fail(
     error: &ProxyError,
 ) -> After {
     entry.flag = error.flag();
+    if matches!(error, ProxyError::Path(_) | ProxyError::BadBody) {
+        conn.worker.metrics.malformed(error.status());
+    }
     if entry.responded {
         return After::Close;
     }

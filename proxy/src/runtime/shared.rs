@@ -74,10 +74,6 @@ impl Shared {
         &self.snapshots
     }
 
-    pub(crate) fn registry(&self) -> &Registry {
-        &self.registry
-    }
-
     pub(crate) fn metrics(&self) -> &Arc<Metrics> {
         &self.metrics
     }

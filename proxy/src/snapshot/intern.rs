@@ -20,15 +20,25 @@ pub struct SeriesIds {
 /// can add to it.
 #[derive(Debug)]
 pub struct Interner {
-    inner: RwLock<(HashMap<Arc<str>, LabelId>, Vec<Arc<str>>)>,
+    inner: RwLock<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    ids: HashMap<Arc<str>, LabelId>,
+    /// By id.
+    texts: Vec<Arc<str>>,
 }
 
 impl Default for Interner {
     fn default() -> Self {
         let empty: Arc<str> = Arc::from("");
-        let map = HashMap::from([(Arc::clone(&empty), LabelId(0))]);
+        let ids = HashMap::from([(Arc::clone(&empty), LabelId(0))]);
         Self {
-            inner: RwLock::new((map, vec![empty])),
+            inner: RwLock::new(Inner {
+                ids,
+                texts: vec![empty],
+            }),
         }
     }
 }
@@ -40,20 +50,20 @@ impl Interner {
             .inner
             .read()
             .unwrap_or_else(PoisonError::into_inner)
-            .0
+            .ids
             .get(text)
         {
             return *id;
         }
         let mut inner = self.inner.write().unwrap_or_else(PoisonError::into_inner);
         let text: Arc<str> = Arc::from(text);
-        if let Some(id) = inner.0.get(&text) {
+        if let Some(id) = inner.ids.get(&text) {
             return *id;
         }
         // Four billion names do not fit into memory before the number wraps.
-        let id = LabelId(inner.1.len() as u32);
-        inner.0.insert(Arc::clone(&text), id);
-        inner.1.push(text);
+        let id = LabelId(inner.texts.len() as u32);
+        inner.ids.insert(Arc::clone(&text), id);
+        inner.texts.push(text);
         id
     }
 
@@ -62,9 +72,9 @@ impl Interner {
     pub fn text(&self, id: LabelId) -> Arc<str> {
         let inner = self.inner.read().unwrap_or_else(PoisonError::into_inner);
         inner
-            .1
+            .texts
             .get(id.0 as usize)
-            .or_else(|| inner.1.first())
+            .or_else(|| inner.texts.first())
             .cloned()
             .unwrap_or_else(|| Arc::from(""))
     }

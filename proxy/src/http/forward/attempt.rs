@@ -75,7 +75,11 @@ pub(super) async fn until_answered(
         let endpoint = endpoint.ok_or(ProxyError::NoEndpoint)?;
         entry.attempts += 1;
         entry.endpoint = Some(Rc::clone(&endpoint));
-        let first = Instant::now();
+        let first = if entry.attempts == 1 {
+            entry.started
+        } else {
+            Instant::now()
+        };
         conn.alarm.set_endpoint(Some(Rc::clone(&endpoint)));
         let failure = match attempt(conn, scratch, entry, upload, call, &endpoint).await {
             Ok(answered) => {
@@ -178,7 +182,7 @@ fn write_head(conn: &Connection, scratch: &mut Scratch, entry: &Entry<'_>, call:
             host: rewrite
                 .and_then(|rewrite| rewrite.hostname.as_deref())
                 .map(str::as_bytes),
-            trusted: call.listener.trusted_hops.trusts(conn.peer.ip()),
+            trusted: conn.trusted,
             forwarded: &conn.forwarded,
             peer: conn.peer_text.as_bytes(),
             request_id: &entry.request_id,
@@ -204,7 +208,7 @@ impl Deadlines {
         let timers = &conn.worker.timers;
         let request = timeouts
             .request
-            .map(|t| timers.at(entry.started) + t.as_millis() as u64);
+            .map(|t| entry.started_ms + t.as_millis() as u64);
         let attempt = timeouts
             .backend_request
             .map(|t| timers.now() + t.as_millis() as u64);

@@ -98,7 +98,8 @@ impl Plan {
         };
         // A body that was waiting for a 100 (Continue) may come or not: nobody can tell what follows.
         let unasked = head.expects_continue && !upload.is_done() && !upload.has_moved();
-        let keep = head.keep_alive && !(unknown && old) && !unasked && !conn.worker.says_goodbye();
+        let ends_by_closing = unknown && old;
+        let keep = head.keep_alive && !ends_by_closing && !unasked && !conn.worker.says_goodbye();
         let said = match (response.status, keep, old) {
             (101, ..) => Said::Upgrade,
             (_, false, _) => Said::Close,

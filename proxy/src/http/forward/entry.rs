@@ -14,6 +14,8 @@ use crate::upstream::local::{Local, LocalEndpoint, LocalService};
 /// A request as it goes on.
 pub(super) struct Entry<'a> {
     pub(super) started: Instant,
+    /// The same on the worker's clock.
+    pub(super) started_ms: u64,
     pub(super) request_id: [u8; 32],
     pub(super) client: IpAddr,
     pub(super) rule: Option<&'a RuleTable>,
@@ -33,11 +35,17 @@ pub(super) struct Entry<'a> {
 }
 
 impl Entry<'_> {
-    pub(super) fn new(started: Instant, request_id: [u8; 32]) -> Self {
+    pub(super) fn new(
+        started: Instant,
+        started_ms: u64,
+        client: IpAddr,
+        request_id: [u8; 32],
+    ) -> Self {
         Self {
             started,
+            started_ms,
             request_id,
-            client: IpAddr::from([0, 0, 0, 0]),
+            client,
             rule: None,
             service: None,
             version: 0,
@@ -88,7 +96,6 @@ impl Entry<'_> {
             .fields
             .iter()
             .find(|f| f.known == Known::RequestId && !f.drop);
-        let trusted = table.is_some_and(|t| t.listener.trusted_hops.trusts(conn.peer.ip()));
         let trace = head.fields.iter().find(|f| f.known == Known::TraceParent);
         let record = Record {
             time: SystemTime::now(),
@@ -122,7 +129,7 @@ impl Entry<'_> {
             client: self.client,
             peer: conn.peer,
             request_id: own_id
-                .filter(|_| trusted)
+                .filter(|_| conn.trusted)
                 .map_or(&self.request_id[..], |f| f.value.get(bytes)),
             trace_id: trace.and_then(|field| field.value.get(bytes).get(3..35)),
         };

@@ -9,7 +9,7 @@ use weir_decide::route::{Found, Headers, Request, RouteTable};
 use weir_decide::split;
 
 use super::super::error::ProxyError;
-use crate::http::h1::head::{Known, RequestHead};
+use crate::http::h1::head::{Known, Method, RequestHead};
 use crate::http::h1::serve::{Connection, Scratch};
 use crate::snapshot::RuleTable;
 
@@ -22,14 +22,21 @@ pub(super) fn names(
 ) -> Result<(), ProxyError> {
     let bytes = conn.buffer.filled();
     scratch.host.clear();
-    let authority = scratch.head.host.span().text(bytes);
-    let end = authority
-        .rfind(':')
-        .filter(|at| !authority[*at..].contains(']'))
-        .unwrap_or(authority.len());
+    let authority = scratch.head.host.span().get(bytes);
+    let end = match authority.first() {
+        Some(b'[') => authority
+            .iter()
+            .position(|b| *b == b']')
+            .map_or(authority.len(), |at| at + 1),
+        _ => authority
+            .iter()
+            .position(|b| *b == b':')
+            .unwrap_or(authority.len()),
+    };
     scratch
         .host
-        .extend(authority[..end].chars().map(|c| c.to_ascii_lowercase()));
+        .push_str(std::str::from_utf8(&authority[..end]).unwrap_or_default());
+    scratch.host.make_ascii_lowercase();
     let raw = match scratch.head.target.path.get(bytes) {
         // An absolute target without a path, and OPTIONS *, are matched as the root.
         b"" | b"*" => b"/",
@@ -46,7 +53,7 @@ pub(super) fn names(
 /// The client: the peer, unless the peer is trusted to name it.
 pub(super) fn client(conn: &Connection, scratch: &Scratch, trusted: &TrustedHops) -> IpAddr {
     let peer = conn.peer.ip().to_canonical();
-    if !trusted.trusts(peer) {
+    if !conn.trusted {
         return peer;
     }
     let bytes = conn.buffer.filled();
@@ -88,7 +95,10 @@ pub(super) fn route(conn: &Connection, scratch: &Scratch, table: &RouteTable) ->
         host: &scratch.host,
         path: std::str::from_utf8(&scratch.path).unwrap_or_default(),
         query: head.target.query.map(|query| query.text(bytes)),
-        method: head.method.text(bytes),
+        method: match head.kind {
+            Method::Other => head.method.text(bytes),
+            known => known.label(),
+        },
         headers: &Fields { head, bytes },
     })
 }

@@ -74,13 +74,19 @@ impl HeadError {
 pub const MAX_FIELDS: usize = 256;
 
 /// Refuses what httparse lets pass: a line that ends in LF without CR (RFC 9112, section 2.2).
-fn check_line_ends(head: &[u8]) -> Result<(), HeadError> {
-    for at in memchr::memchr_iter(b'\n', head) {
-        if at == 0 || head.get(at - 1) != Some(&b'\r') {
-            return Err(HeadError::Syntax("a line ends in a bare LF"));
-        }
+///
+/// A line ends right before each field, and before the empty line; httparse has seen to it that there is no LF
+/// anywhere else.
+fn check_line_ends(head: &[u8], fields: &[httparse::Header<'_>]) -> Result<(), HeadError> {
+    let ends_well = |at: usize| head.get(at.wrapping_sub(2)..at) == Some(b"\r\n");
+    let starts = fields
+        .iter()
+        .map(|field| Span::of(head, field.name.as_bytes()).start as usize);
+    let mut ends = starts.chain([head.len(), head.len().saturating_sub(2)]);
+    match ends.all(ends_well) {
+        true => Ok(()),
+        false => Err(HeadError::Syntax("a line ends in a bare LF")),
     }
-    Ok(())
 }
 
 fn from_httparse(error: httparse::Error) -> HeadError {

@@ -28,6 +28,8 @@ pub(crate) struct Connection {
     /// The lines that tell an endpoint of this peer.
     pub(crate) forwarded: Vec<u8>,
     pub(crate) peer_text: String,
+    /// Whether the peer may name its client; settled anew for each request.
+    pub(crate) trusted: bool,
 }
 
 /// What one request needs, reused by the next of any connection.
@@ -81,6 +83,7 @@ pub(crate) async fn connection(
         buffer,
         forwarded,
         peer_text,
+        trusted: false,
     };
     connection.run().await;
 }
@@ -153,7 +156,8 @@ impl Connection {
         if self.buffer.capacity() == 0 {
             self.buffer = self.worker.buffers.small();
         }
-        let deadline = self.worker.timers.now() + limits.head_timeout.as_millis() as u64;
+        let timers = &self.worker.timers;
+        let deadline = timers.now() + limits.head_timeout.as_millis() as u64;
         loop {
             match attempt.parse(&mut self.buffer, limits, head) {
                 Ok(Parsed::Complete(_)) => return Ok(()),
@@ -212,11 +216,13 @@ impl Attempt {
         if bytes.is_empty() || bytes == b"\r" {
             return Ok(Parsed::Partial);
         }
-        let new = bytes.get(self.last.saturating_sub(3)..).unwrap_or_default();
-        let may_be_whole = memchr::memmem::find(new, b"\n\r\n").is_some()
-            || memchr::memmem::find(new, b"\n\n").is_some();
-        if self.last > 0 && !may_be_whole && bytes.len() < self.last * 2 {
-            return Ok(Parsed::Partial);
+        if self.last > 0 && bytes.len() < self.last * 2 {
+            let new = bytes.get(self.last.saturating_sub(3)..).unwrap_or_default();
+            let ends =
+                memchr::memmem::find(new, b"\n\r\n").or_else(|| memchr::memmem::find(new, b"\n\n"));
+            if ends.is_none() {
+                return Ok(Parsed::Partial);
+            }
         }
         self.last = bytes.len();
         parse_request(bytes, limits, head)

@@ -47,29 +47,40 @@ impl Known {
     /// Which field this name is, by length first: most names cost one comparison of a number.
     #[must_use]
     pub fn of(name: &[u8]) -> Self {
+        // The length and the first letter rule out nearly every name before any text is compared.
+        let Some(first) = name.first() else {
+            return Self::Other;
+        };
         let is = |text: &str| name.eq_ignore_ascii_case(text.as_bytes());
-        match name.len() {
-            2 if is("te") => Self::HopByHop,
-            3 if is("via") => Self::Via,
-            4 if is("host") => Self::Host,
-            6 if is("cookie") => Self::Cookie,
-            6 if is("expect") => Self::Expect,
-            7 if is("upgrade") => Self::Upgrade,
-            9 if is("forwarded") || is("x-real-ip") => Self::ForwardedOther,
-            10 if is("connection") => Self::Connection,
-            10 if is("keep-alive") => Self::HopByHop,
-            11 if is("traceparent") => Self::TraceParent,
-            12 if is("x-request-id") => Self::RequestId,
-            14 if is("content-length") => Self::ContentLength,
-            14 if is("http2-settings") => Self::HopByHop,
-            15 if is("x-forwarded-for") => Self::ForwardedFor,
-            16 if is("proxy-connection") => Self::HopByHop,
-            16 if is("x-forwarded-host") => Self::ForwardedHost,
-            16 if is("x-forwarded-port") => Self::ForwardedOther,
-            17 if is("transfer-encoding") => Self::TransferEncoding,
-            17 if is("x-forwarded-proto") => Self::ForwardedProto,
-            18 if is("x-forwarded-server") || is("x-forwarded-prefix") => Self::ForwardedOther,
-            15..=18 if is("x-forwarded-ssl") || is("x-forwarded-scheme") => Self::ForwardedOther,
+        match (name.len(), first | 0x20) {
+            (2, b't') if is("te") => Self::HopByHop,
+            (3, b'v') if is("via") => Self::Via,
+            (4, b'h') if is("host") => Self::Host,
+            (6, b'c') if is("cookie") => Self::Cookie,
+            (6, b'e') if is("expect") => Self::Expect,
+            (7, b'u') if is("upgrade") => Self::Upgrade,
+            (9, b'f') if is("forwarded") => Self::ForwardedOther,
+            (9, b'x') if is("x-real-ip") => Self::ForwardedOther,
+            (10, b'c') if is("connection") => Self::Connection,
+            (10, b'k') if is("keep-alive") => Self::HopByHop,
+            (11, b't') if is("traceparent") => Self::TraceParent,
+            (12, b'x') if is("x-request-id") => Self::RequestId,
+            (14, b'c') if is("content-length") => Self::ContentLength,
+            (14, b'h') if is("http2-settings") => Self::HopByHop,
+            (15, b'x') if is("x-forwarded-for") => Self::ForwardedFor,
+            (15, b'x') if is("x-forwarded-ssl") => Self::ForwardedOther,
+            (16, b'p') if is("proxy-connection") => Self::HopByHop,
+            (16, b'x') if is("x-forwarded-host") => Self::ForwardedHost,
+            (16, b'x') if is("x-forwarded-port") => Self::ForwardedOther,
+            (17, b't') if is("transfer-encoding") => Self::TransferEncoding,
+            (17, b'x') if is("x-forwarded-proto") => Self::ForwardedProto,
+            (18, b'x')
+                if is("x-forwarded-server")
+                    || is("x-forwarded-prefix")
+                    || is("x-forwarded-scheme") =>
+            {
+                Self::ForwardedOther
+            }
             _ => Self::Other,
         }
     }

@@ -140,7 +140,7 @@ pub fn parse_request(
         Err(error) => return Err(from_httparse(error)),
     };
     let whole = &buf[..len];
-    check_line_ends(whole)?;
+    check_line_ends(whole, raw.headers)?;
     check_sizes(whole, limits)?;
     let (Some(method), Some(target), Some(minor)) = (raw.method, raw.path, raw.version) else {
         return Err(HeadError::Syntax("the request line is incomplete"));

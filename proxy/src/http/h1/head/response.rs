@@ -59,7 +59,7 @@ pub fn parse_response(
         httparse::Status::Partial => return Ok(Parsed::Partial),
     };
     let whole = &buf[..len];
-    check_line_ends(whole)?;
+    check_line_ends(whole, raw.headers)?;
     if len > limits.max_header_bytes + limits.max_request_line_bytes {
         return Err(HeadError::FieldsTooLarge);
     }
