@@ -64,9 +64,7 @@ pub(crate) fn run(args: &ForwardArgs, global: &Global) -> Outcome {
     let proxy = Proxy::start(options).map_err(|e| Failure::runtime(e.to_string()))?;
     let applied = proxy.handle().publish(Arc::new(model), 1);
     if let Some((_, error)) = applied.listener_errors.first() {
-        return Err(Failure::runtime(error.clone())
-            .help(crate::serve::admin::holder(args.from.port()))
-            .help("choose another --from"));
+        return Err(Failure::runtime(error.clone()).help("choose another --from"));
     }
     let names: Vec<String> = targets
         .iter()

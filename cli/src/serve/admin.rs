@@ -179,7 +179,7 @@ fn taken(address: SocketAddr, error: &io::Error) -> Failure {
 }
 
 /// How to find out who holds a port.
-pub(crate) fn holder(port: u16) -> String {
+fn holder(port: u16) -> String {
     format!("`ss -ltnp 'sport = :{port}'` shows which process holds port {port}")
 }
 

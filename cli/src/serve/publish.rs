@@ -22,7 +22,6 @@ pub(super) async fn first(
         return Ok(models);
     }
     Err(Failure::runtime(errors.join("; "))
-        .help("`ss -ltnp` shows which process holds a port")
         .help("change the listener's bind in the configuration, or give --listen"))
 }
 
