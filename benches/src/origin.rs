@@ -1,0 +1,120 @@
+//! The origin behind every proxy: prebuilt answers, as few instructions as possible.
+
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, bail};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+use crate::process::{LOAD_CPU, Owned, on_cpu};
+
+/// The origin's process.
+pub(crate) struct Started {
+    pub(crate) addr: SocketAddr,
+    _child: Owned,
+}
+
+/// Starts this runner again as the origin, on the load's CPU.
+pub(crate) fn start() -> anyhow::Result<Started> {
+    let addr = free_port()?;
+    let this = std::env::current_exe().context("the path of this runner")?;
+    let child = on_cpu(LOAD_CPU, this)
+        .arg("origin")
+        .arg(addr.to_string())
+        .stdin(Stdio::null())
+        .spawn()
+        .context("start the origin")?;
+    let started = Started {
+        addr,
+        _child: Owned(child),
+    };
+    wait_for(addr)?;
+    Ok(started)
+}
+
+/// A port that was free a moment ago.
+pub(crate) fn free_port() -> anyhow::Result<SocketAddr> {
+    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?)
+}
+
+/// Waits until somebody listens there.
+pub(crate) fn wait_for(addr: SocketAddr) -> anyhow::Result<()> {
+    let start = Instant::now();
+    while TcpStream::connect(addr).is_err() {
+        if start.elapsed() > Duration::from_secs(30) {
+            bail!("nobody listens on {addr} after 30 s");
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    Ok(())
+}
+
+/// Serves until it is killed: `/64k`, `/1m`, and 38 bytes for any other path.
+pub(crate) fn serve(listen: SocketAddr) -> anyhow::Result<()> {
+    let answer = |body: Vec<u8>| -> &'static [u8] {
+        let mut whole = format!(
+            "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: {}\r\n\r\n",
+            body.len()
+        )
+        .into_bytes();
+        whole.extend(body);
+        // Once for the life of the process.
+        Box::leak(whole.into_boxed_slice())
+    };
+    let answers = Answers {
+        small: answer(vec![b's'; 38]),
+        medium: answer(vec![b'm'; 64 * 1024]),
+        large: answer(vec![b'l'; 1024 * 1024]),
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(async {
+        let listener = tokio::net::TcpListener::bind(listen).await?;
+        loop {
+            let (stream, _) = listener.accept().await?;
+            tokio::spawn(connection(stream, answers));
+        }
+    })
+}
+
+#[derive(Clone, Copy)]
+struct Answers {
+    small: &'static [u8],
+    medium: &'static [u8],
+    large: &'static [u8],
+}
+
+/// One connection; it ends with the proxy's.
+async fn connection(mut stream: tokio::net::TcpStream, answers: Answers) {
+    let mut buffer = [0; 16 * 1024];
+    let mut filled = 0;
+    if stream.set_nodelay(true).is_err() {
+        return;
+    }
+    loop {
+        match stream.read(&mut buffer[filled..]).await {
+            Ok(0) | Err(_) => return,
+            Ok(count) => filled += count,
+        }
+        let mut from = 0;
+        while let Some(end) = buffer[from..filled]
+            .windows(4)
+            .position(|w| w == b"\r\n\r\n")
+        {
+            let line = &buffer[from..from + end];
+            let answer = match line {
+                _ if line.starts_with(b"GET /64k") => answers.medium,
+                _ if line.starts_with(b"GET /1m") => answers.large,
+                _ => answers.small,
+            };
+            if stream.write_all(answer).await.is_err() {
+                return;
+            }
+            from += end + 4;
+        }
+        buffer.copy_within(from..filled, 0);
+        filled -= from;
+    }
+}
