@@ -63,6 +63,10 @@ pub fn canonicalize<'a>(
 ) -> Result<&'a str, PathError> {
     if !scan::is_plainly_canonical(raw) {
         rewrite(raw, buffer)?;
+        // Digits may have been escaped themselves: `%25%36%31` has become `%2561`.
+        if scan::holds_encoded_escape(buffer) {
+            return Err(PathError::DoubleEncoded);
+        }
         if policy == PathPolicy::Strict && raw != buffer.as_slice() {
             return Err(PathError::NotCanonical);
         }

@@ -109,7 +109,7 @@ fn covers(condition: RetryOn, outcome: Outcome) -> bool {
         (RetryOn::ConnectFailure, outcome) => outcome == Outcome::ConnectFailure,
         (RetryOn::RefusedStream, outcome) => outcome == Outcome::RefusedStream,
         (RetryOn::ResetBeforeRequest, outcome) => {
-            outcome == Outcome::ResetBeforeResponse { reused: true }
+            matches!(outcome, Outcome::ResetBeforeResponse { .. })
         }
         (RetryOn::Status(_), _) => false,
     }
@@ -221,7 +221,9 @@ mod tests {
         };
         assert_eq!(may_retry(&policy, unsent, RESET), Verdict::Retry);
         let fresh = Outcome::ResetBeforeResponse { reused: false };
-        assert_eq!(may_retry(&policy, GET, fresh), Verdict::NotCovered);
+        // One that is just stopping accepts a connection from its backlog and closes it unread.
+        assert_eq!(may_retry(&policy, GET, fresh), Verdict::Retry);
+        assert_eq!(may_retry(&policy, POST, fresh), Verdict::NotIdempotent);
     }
 
     #[test]

@@ -90,7 +90,7 @@ impl Plane {
         );
         let model = Arc::new(compiled.model);
         let (labels, registry) = (Arc::new(Interner::default()), Registry::default());
-        registry.reconcile(&model);
+        registry.reconcile(&model).carry_out();
         let ids: Vec<_> = (0..)
             .map(ListenerId)
             .zip(model.listeners.iter().cloned())

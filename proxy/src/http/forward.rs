@@ -44,12 +44,6 @@ pub(crate) async fn exchange(
 ) -> After {
     let started = Instant::now();
     let started_ms = conn.worker.timers.refresh(started);
-    let mut entry = Entry::new(
-        started,
-        started_ms,
-        conn.peer.ip().to_canonical(),
-        request_id(conn),
-    );
     conn.worker.metrics.request_started();
     let framing = scratch.head.framing;
     // The head stays where it is, for another try and for the log; a body goes on in a buffer of its own.
@@ -63,11 +57,37 @@ pub(crate) async fn exchange(
         Encoding::Identity
     };
     let mut upload = Flow::new(Vec::new(), body, framing, encoding, &conn.worker.buffers);
-    let after = match serve(conn, local, scratch, &mut entry, &mut upload).await {
+    let mut local = Rc::clone(local);
+    let request_id = request_id(conn);
+    let mut entry = Entry::new(
+        started,
+        started_ms,
+        conn.peer.ip().to_canonical(),
+        request_id,
+    );
+    let mut result = serve(conn, &local, scratch, &mut entry, &mut upload).await;
+    // The endpoints may have gone with the generation that this request was routed by: the next one knows better.
+    if matches!(result, Err(ProxyError::NoEndpoint)) && !upload.has_moved() {
+        let newer = conn.worker.local();
+        if !Rc::ptr_eq(&newer, &local) {
+            let attempts = entry.attempts;
+            drop((entry, result));
+            local = newer;
+            entry = Entry::new(
+                started,
+                started_ms,
+                conn.peer.ip().to_canonical(),
+                request_id,
+            );
+            entry.attempts = attempts;
+            result = serve(conn, &local, scratch, &mut entry, &mut upload).await;
+        }
+    }
+    let after = match result {
         Ok(after) => after,
         Err(error) => fail(conn, scratch, &mut entry, &mut upload, &error).await,
     };
-    entry.finish(conn, local, scratch, &upload);
+    entry.finish(conn, &local, scratch, &upload);
     if framing == Framing::None {
         conn.buffer.consume(scratch.head.len);
     } else {

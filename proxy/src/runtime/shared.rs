@@ -138,7 +138,7 @@ impl Shared {
             .iter()
             .filter_map(|state| Some((state.id, Arc::clone(model.listener(state.name.as_str())?))))
             .collect();
-        self.registry.reconcile(&model);
+        let retirement = self.registry.reconcile(&model);
         let previous = self.snapshots.load_full();
         let next = Snapshot::build(
             Arc::clone(&model),
@@ -150,6 +150,7 @@ impl Shared {
         );
         let next = Arc::new(next);
         self.snapshots.store(Arc::clone(&next));
+        retirement.carry_out();
         // Sockets are served only once the snapshot that knows them is in force: never an empty 404.
         for (id, sockets) in added {
             for (worker, socket) in lock(&self.workers).iter().zip(sockets) {

@@ -73,7 +73,7 @@ impl EndpointState {
                 probed,
                 removed: false,
                 since: SystemTime::now(),
-                reason: Arc::from("new"),
+                reason: Arc::from(""),
             }),
         };
         state.change(|_| {});
@@ -167,6 +167,13 @@ impl EndpointState {
         self.gate.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn admit(&self, admission: &Admission, probed: bool) {
+        self.change(|gate| {
+            gate.admission = admission.clone();
+            gate.probed = probed;
+        });
+    }
+
     fn change(&self, edit: impl FnOnce(&mut Gate)) {
         let mut gate = self.lock();
         edit(&mut gate);
@@ -179,6 +186,26 @@ impl EndpointState {
     }
 }
 
+/// What a new generation takes out, see [`Registry::reconcile`].
+#[derive(Debug, Default)]
+#[must_use]
+pub struct Retirement {
+    removed: Vec<Arc<EndpointState>>,
+    closed: Vec<(Arc<EndpointState>, Admission, bool)>,
+}
+
+impl Retirement {
+    /// From now on no new request goes there.
+    pub fn carry_out(self) {
+        for state in self.removed {
+            state.change(|gate| gate.removed = true);
+        }
+        for (state, admission, probed) in self.closed {
+            state.admit(&admission, probed);
+        }
+    }
+}
+
 /// All endpoints of the current generation.
 #[derive(Debug, Default)]
 pub struct Registry {
@@ -186,35 +213,51 @@ pub struct Registry {
 }
 
 impl Registry {
-    /// Brings the registry in line with a model: survivors keep their state, the removed are marked.
-    pub fn reconcile(&self, model: &Model) {
+    /// Brings the registry in line with a model: survivors keep their state. What takes an endpoint out is
+    /// left in the [`Retirement`], to be carried out once the new snapshot is in force: until then requests
+    /// are routed by the old one, and must find somebody (make before break, semantics 38).
+    pub fn reconcile(&self, model: &Model) -> Retirement {
         let mut known = self
             .endpoints
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
         let mut next = HashMap::with_capacity(known.len());
+        let mut retirement = Retirement::default();
         for service in &model.services {
             for endpoint in &service.endpoints {
                 let probed =
                     service.health_check.is_some() || endpoint.admission == Admission::Probe;
                 let key = (service.name.clone(), endpoint.id.clone());
-                let state = known
-                    .remove(&key)
-                    .filter(|state| state.address == endpoint.address);
-                let state = state.unwrap_or_else(|| {
-                    Arc::new(EndpointState::new(&service.name, endpoint, probed))
-                });
-                state.change(|gate| {
-                    gate.admission = endpoint.admission.clone();
-                    gate.probed = probed;
-                });
+                let old = known.remove(&key);
+                let (same, moved): (Option<_>, Option<_>) = match old {
+                    Some(state) if state.address == endpoint.address => (Some(state), None),
+                    other => (None, other),
+                };
+                retirement.removed.extend(moved);
+                let admits = matches!(endpoint.admission, Admission::Ready | Admission::Probe);
+                let state = match same {
+                    Some(state) if admits => {
+                        state.admit(&endpoint.admission, probed);
+                        state
+                    }
+                    Some(state) => {
+                        retirement.closed.push((
+                            Arc::clone(&state),
+                            endpoint.admission.clone(),
+                            probed,
+                        ));
+                        state
+                    }
+                    None => Arc::new(EndpointState::new(&service.name, endpoint, probed)),
+                };
                 next.insert(key, state);
             }
         }
-        for gone in known.values() {
-            gone.change(|gate| gate.removed = true);
-        }
+        retirement
+            .removed
+            .extend(known.drain().map(|(_, state)| state));
         *known = next;
+        retirement
     }
 
     /// The state of an endpoint of the current generation.
@@ -262,6 +305,10 @@ mod tests {
         }
     }
 
+    fn settle(registry: &Registry, model: &Model) {
+        registry.reconcile(model).carry_out();
+    }
+
     fn get(registry: &Registry, id: &str) -> Arc<EndpointState> {
         registry
             .get(&"shop".parse().unwrap(), &id.parse().unwrap())
@@ -272,11 +319,10 @@ mod tests {
     #[test]
     fn a_new_generation_keeps_the_health_of_what_it_keeps() {
         let registry = Registry::default();
-        registry.reconcile(&model(vec![endpoint(
-            "a:80",
-            "127.0.0.1:80",
-            Admission::Probe,
-        )]));
+        settle(
+            &registry,
+            &model(vec![endpoint("a:80", "127.0.0.1:80", Admission::Probe)]),
+        );
         let first = get(&registry, "a:80");
         assert!(
             !first.is_available(),
@@ -284,10 +330,13 @@ mod tests {
         );
         first.set_health(Health::Passing, "connected");
         first.begin();
-        registry.reconcile(&model(vec![
-            endpoint("a:80", "127.0.0.1:80", Admission::Probe),
-            endpoint("b:80", "127.0.0.2:80", Admission::Ready),
-        ]));
+        settle(
+            &registry,
+            &model(vec![
+                endpoint("a:80", "127.0.0.1:80", Admission::Probe),
+                endpoint("b:80", "127.0.0.2:80", Admission::Ready),
+            ]),
+        );
         assert!(Arc::ptr_eq(&first, &get(&registry, "a:80")));
         assert!(first.is_available());
         assert_eq!(first.in_flight(), 1);
@@ -297,17 +346,15 @@ mod tests {
     #[test]
     fn a_recycled_address_is_another_endpoint() {
         let registry = Registry::default();
-        registry.reconcile(&model(vec![endpoint(
-            "old:80",
-            "127.0.0.1:80",
-            Admission::Ready,
-        )]));
+        settle(
+            &registry,
+            &model(vec![endpoint("old:80", "127.0.0.1:80", Admission::Ready)]),
+        );
         let old = get(&registry, "old:80");
-        registry.reconcile(&model(vec![endpoint(
-            "new:80",
-            "127.0.0.1:80",
-            Admission::Probe,
-        )]));
+        settle(
+            &registry,
+            &model(vec![endpoint("new:80", "127.0.0.1:80", Admission::Probe)]),
+        );
         assert!(old.is_removed() && !old.is_available());
         assert!(
             !get(&registry, "new:80").is_available(),
@@ -328,7 +375,10 @@ mod tests {
             (Admission::Draining, false, "draining"),
             (Admission::Probe, false, "probing"),
         ] {
-            registry.reconcile(&model(vec![endpoint("a:80", "127.0.0.1:80", admission)]));
+            settle(
+                &registry,
+                &model(vec![endpoint("a:80", "127.0.0.1:80", admission)]),
+            );
             let standing = get(&registry, "a:80").standing();
             assert_eq!((standing.available, standing.state), (available, state));
         }

@@ -80,3 +80,9 @@ pub(super) fn is_plainly_canonical(path: &[u8]) -> bool {
     }
     found == 0
 }
+
+/// Whether a path that is canonical otherwise holds `%25` before two hexadecimal digits.
+pub(super) fn holds_encoded_escape(path: &[u8]) -> bool {
+    let mut escapes = path.windows(5).filter(|part| part.starts_with(b"%25"));
+    escapes.any(|part| part.iter().skip(3).all(u8::is_ascii_hexdigit))
+}

@@ -13,6 +13,7 @@ mod span;
 
 pub use field::{Field, Known};
 pub use framing::Framing;
+pub(super) use framing::without_parameters;
 pub use request::{HostSource, Method, RequestHead, Target, parse_request};
 pub use response::{ResponseHead, parse_response};
 pub use span::Span;

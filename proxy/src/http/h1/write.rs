@@ -1,6 +1,6 @@
 //! Writing heads: runs of fields that stay are copied as they came, and ours are added behind.
 
-use super::head::{Field, Framing, Known, RequestHead, ResponseHead};
+use super::head::{Field, Framing, Known, RequestHead, ResponseHead, without_parameters};
 use crate::http::filter::Edits;
 
 /// What a request's head is written from.
@@ -87,7 +87,7 @@ fn write_codings(out: &mut Vec<u8>, head: &RequestHead, bytes: &[u8]) {
         if at > 0 {
             out.extend_from_slice(b", ");
         }
-        out.extend_from_slice(coding.trim_ascii());
+        out.extend_from_slice(without_parameters(coding));
     }
     out.extend_from_slice(b"\r\n");
 }

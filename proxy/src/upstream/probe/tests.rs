@@ -57,7 +57,7 @@ fn publish(
         ..Model::default()
     });
     let registry = Registry::default();
-    registry.reconcile(&model);
+    registry.reconcile(&model).carry_out();
     let snapshot = Snapshot::build(
         model,
         1,

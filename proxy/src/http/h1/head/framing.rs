@@ -54,7 +54,7 @@ impl FramingFields {
                 ));
             }
             self.codings = self.codings.saturating_add(1);
-            match coding.trim_ascii() {
+            match without_parameters(coding) {
                 coding if coding.eq_ignore_ascii_case(b"chunked") => self.chunked = true,
                 coding if is_coding(coding) => {}
                 _ => return Err(HeadError::Coding),
@@ -63,9 +63,9 @@ impl FramingFields {
         Ok(())
     }
 
-    /// Whether there were codings beside `chunked`; they are passed on, for the body still has them.
-    pub(super) fn has_codings(&self) -> bool {
-        self.codings > 1
+    /// How many codings there were; those beside `chunked` are passed on, for the body still has them.
+    pub(super) fn codings(&self) -> u8 {
+        self.codings
     }
 
     /// Decides. `minor` is the minor version of the message.
@@ -92,6 +92,12 @@ impl FramingFields {
             (false, None) => None,
         })
     }
+}
+
+/// A coding's name: parameters are cut, for no registered coding has one, and none is passed on.
+pub(in crate::http::h1) fn without_parameters(coding: &[u8]) -> &[u8] {
+    let name = coding.split(|b| *b == b';').next().unwrap_or_default();
+    name.trim_ascii()
 }
 
 /// The registered codings (RFC 9112, section 7), and the `identity` of old.

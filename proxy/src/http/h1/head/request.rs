@@ -223,6 +223,8 @@ fn read_fields(
 #[derive(Default)]
 struct Seen {
     framing: FramingFields,
+    /// White space around a transfer coding that a list may have, and a lone `chunked` has only in attacks.
+    spaced: bool,
     connection: bool,
     wants_upgrade: bool,
     upgrades: u8,
@@ -245,7 +247,7 @@ impl Seen {
             Known::Host => head.host = HostSource::Field(field.value),
             Known::ContentLength => self.framing.content_length(value)?,
             Known::TransferEncoding => {
-                check_plain_spacing(whole, field)?;
+                self.spaced |= is_oddly_spaced(whole, field);
                 self.framing.transfer_encoding(value)?;
             }
             Known::Connection => self.connection = true,
@@ -265,7 +267,12 @@ impl Seen {
 
     fn finish(mut self, whole: &[u8], head: &mut RequestHead) -> Result<(), HeadError> {
         head.framing = self.framing.decide(head.minor)?.unwrap_or_default();
-        head.has_codings = self.framing.has_codings();
+        head.has_codings = self.framing.codings() > 1;
+        if self.framing.codings() == 1 && self.spaced {
+            return Err(HeadError::Framing(
+                "white space around the value of Transfer-Encoding",
+            ));
+        }
         if self.connection {
             self.apply_connection(whole, head)?;
         }
@@ -331,18 +338,12 @@ fn drop_named(whole: &[u8], fields: &mut [Field], name: &[u8]) {
     }
 }
 
-/// Transfer-Encoding with a tab right behind the colon, or white space behind its value: read in two ways in the wild.
-fn check_plain_spacing(whole: &[u8], field: &Field) -> Result<(), HeadError> {
+/// A tab right behind the colon, or white space behind the value: read in two ways in the wild.
+fn is_oddly_spaced(whole: &[u8], field: &Field) -> bool {
     let before = whole
         .get(field.name.end as usize..field.value.start as usize)
         .unwrap_or_default();
-    let after = whole.get(field.value.end as usize);
-    if before.contains(&b'\t') || after != Some(&b'\r') {
-        return Err(HeadError::Framing(
-            "white space around the value of Transfer-Encoding",
-        ));
-    }
-    Ok(())
+    before.contains(&b'\t') || whole.get(field.value.end as usize) != Some(&b'\r')
 }
 
 fn read_target(whole: &[u8], target: &[u8], head: &mut RequestHead) -> Result<(), HeadError> {

@@ -115,7 +115,7 @@ fn read_fields(
     if connection {
         apply_connection(whole, head);
     }
-    if framing.has_codings() {
+    if framing.codings() > 1 {
         // We would have to undo them for clients that do not know them.
         return Err(HeadError::Coding);
     }

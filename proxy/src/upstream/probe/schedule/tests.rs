@@ -25,10 +25,11 @@ fn states(ids: &[&str]) -> Vec<Arc<EndpointState>> {
         source: Source::default(),
     };
     let registry = Registry::default();
-    registry.reconcile(&Model {
+    let model = Model {
         services: vec![Arc::new(service)],
         ..Model::default()
-    });
+    };
+    registry.reconcile(&model).carry_out();
     ids.iter()
         .map(|id| {
             registry
