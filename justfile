@@ -16,7 +16,7 @@ test *args:
 
 # Rewrite the expected files of the golden tests; look at the diff before committing it.
 golden:
-    WEIR_GOLDEN=rewrite INSTA_UPDATE=always cargo test -p weir-config -p weir-plan
+    WEIR_UPDATE_GOLDEN=1 cargo test -p weir-config
 
 # The seeded simulations of the pure decisions, more seeds than a test run takes.
 sim seeds="2000":
