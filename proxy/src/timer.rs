@@ -72,7 +72,10 @@ impl Alarm {
     /// Rings at that time, in place of any set before.
     pub(crate) fn set(&self, at: u64) {
         self.at.set(at);
-        self.rung.set(None);
+        // That the endpoint is gone stays true whatever moves meanwhile.
+        if self.rung.get() != Some(Rung::Removed) {
+            self.rung.set(None);
+        }
     }
 
     pub(crate) fn clear(&self) {
@@ -85,6 +88,9 @@ impl Alarm {
 
     pub(crate) fn set_endpoint(&self, endpoint: Option<Rc<LocalEndpoint>>) {
         *self.endpoint.borrow_mut() = endpoint;
+        if self.rung.get() == Some(Rung::Removed) {
+            self.rung.set(None);
+        }
     }
 
     fn ring(&self, why: Rung) {

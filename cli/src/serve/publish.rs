@@ -1,5 +1,7 @@
 //! From the control plane's generations to the data plane, and what became of them back.
 
+use std::time::Duration;
+
 use tokio::sync::watch;
 use weir_control::{Control, Published};
 use weir_proxy::Handle;
@@ -25,17 +27,29 @@ pub(super) async fn first(
         .help("change the listener's bind in the configuration, or give --listen"))
 }
 
-/// Puts each new generation in force, the newest where several came at once. Ends with the control plane.
+/// How long a port that was taken is left alone before it is tried again.
+const RETRY: Duration = Duration::from_secs(2);
+
+/// Puts each new generation in force, the newest where several came at once; one with a listener that could not be
+/// bound is tried again, for whoever holds the port may let it go. Ends with the control plane.
 pub(super) async fn follow(
     mut models: watch::Receiver<Published>,
     control: Control,
     handle: Handle,
 ) {
-    while models.changed().await.is_ok() {
+    let mut failed: Vec<String> = Vec::new();
+    loop {
+        let again = !failed.is_empty();
+        tokio::select! {
+            changed = models.changed() => if changed.is_err() { return },
+            () = tokio::time::sleep(RETRY), if again => {}
+        }
         let published = models.borrow_and_update().clone();
-        for error in publish(&control, &handle, published).await {
+        let errors = publish(&control, &handle, published).await;
+        for error in errors.iter().filter(|error| !failed.contains(error)) {
             tracing::error!("{error}");
         }
+        failed = errors;
     }
 }
 

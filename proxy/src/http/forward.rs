@@ -87,7 +87,12 @@ pub(crate) async fn exchange(
         Ok(after) => after,
         Err(error) => fail(conn, scratch, &mut entry, &mut upload, &error).await,
     };
+    conn.alarm.set_endpoint(None);
     entry.finish(conn, &local, scratch, &upload);
+    if scratch.out.capacity() == 0 {
+        // The head's memory went with the body; the next request wants it.
+        scratch.out = upload.take_front();
+    }
     if framing == Framing::None {
         conn.buffer.consume(scratch.head.len);
     } else {

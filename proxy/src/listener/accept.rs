@@ -9,6 +9,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
 
 use crate::http::h1::serve;
+use crate::listener::bind::BACKLOG;
 use crate::snapshot::ListenerId;
 use crate::worker::Worker;
 
@@ -59,17 +60,21 @@ async fn run(worker: Rc<Worker>, id: ListenerId, listener: TcpListener, stop: Rc
             Err(error) => pause_after(&worker, &error).await,
         }
     }
-    // What the kernel has already accepted for us is served, not reset. Bounded by the backlog.
-    let mut turns = 0;
-    while turns < 4096 {
-        turns += 1;
-        let next = std::future::poll_fn(|cx| match listener.poll_accept(cx) {
-            std::task::Poll::Ready(accepted) => std::task::Poll::Ready(Some(accepted)),
-            std::task::Poll::Pending => std::task::Poll::Ready(None),
-        });
-        match next.await {
-            Some(Ok((stream, peer))) => serve_one(&worker, id, stream, peer),
-            _ => break,
+    // What the kernel has already accepted for us is served, not reset; asked of the kernel itself, for the driver may
+    // not have heard of the last ones. Bounded by the backlog.
+    let Ok(queue) = listener.into_std() else {
+        return;
+    };
+    for _ in 0..BACKLOG {
+        match queue.accept() {
+            Ok((stream, peer)) => {
+                if stream.set_nonblocking(true).is_ok()
+                    && let Ok(stream) = TcpStream::from_std(stream)
+                {
+                    serve_one(&worker, id, stream, peer);
+                }
+            }
+            Err(_) => break,
         }
     }
 }

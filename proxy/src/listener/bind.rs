@@ -6,7 +6,7 @@ use std::net::{SocketAddr, TcpListener};
 use socket2::{Domain, Protocol, Socket, Type};
 
 /// Connections that the kernel holds until a worker takes them.
-const BACKLOG: i32 = 4096;
+pub(crate) const BACKLOG: i32 = 4096;
 
 /// Why an address cannot be bound, and what to look at next.
 #[derive(Debug, thiserror::Error)]
@@ -24,11 +24,16 @@ pub(crate) enum BindError {
     Other(SocketAddr, io::Error),
 }
 
-/// Binds `count` sockets to one address.
+/// Binds `count` sockets to one address. `beside_ours`: a socket of our own already has the port, on an address that
+/// this one may cover, and will soon be closed.
 ///
 /// # Errors
 /// [`BindError`]; nothing stays bound then.
-pub(crate) fn bind(address: SocketAddr, count: usize) -> Result<Vec<TcpListener>, BindError> {
+pub(crate) fn bind(
+    address: SocketAddr,
+    count: usize,
+    beside_ours: bool,
+) -> Result<Vec<TcpListener>, BindError> {
     let explain = |error: io::Error| match error.kind() {
         io::ErrorKind::AddrInUse => BindError::Taken(address),
         io::ErrorKind::PermissionDenied => BindError::Denied(address, 1024),
@@ -37,7 +42,9 @@ pub(crate) fn bind(address: SocketAddr, count: usize) -> Result<Vec<TcpListener>
     };
     // With SO_REUSEPORT the kernel would let a second Weir of the same user share the port, and half
     // of the traffic would go astray without a word: one socket without it asks first.
-    drop(open(address, false).map_err(explain)?);
+    if !beside_ours {
+        drop(open(address, false).map_err(explain)?);
+    }
     (0..count)
         .map(|_| open(address, true).map_err(explain))
         .collect()
@@ -70,9 +77,9 @@ mod tests {
 
     #[test]
     fn a_taken_port_is_refused_and_named() {
-        let first = bind("127.0.0.1:0".parse().unwrap(), 1).unwrap();
+        let first = bind("127.0.0.1:0".parse().unwrap(), 1, false).unwrap();
         let address = first[0].local_addr().unwrap();
-        let error = bind(address, 1).unwrap_err();
+        let error = bind(address, 1, false).unwrap_err();
         assert!(matches!(error, BindError::Taken(_)), "{error}");
         assert!(error.to_string().contains(&address.port().to_string()));
     }
@@ -83,6 +90,15 @@ mod tests {
             .unwrap()
             .local_addr()
             .unwrap();
-        assert_eq!(bind(probe, 3).unwrap().len(), 3);
+        assert_eq!(bind(probe, 3, false).unwrap().len(), 3);
+    }
+
+    #[test]
+    fn a_wider_address_is_bound_beside_our_own() {
+        let first = bind("127.0.0.1:0".parse().unwrap(), 1, false).unwrap();
+        let port = first[0].local_addr().unwrap().port();
+        let wide = SocketAddr::from(([0, 0, 0, 0], port));
+        assert!(bind(wide, 1, false).is_err());
+        assert_eq!(bind(wide, 1, true).unwrap().len(), 1);
     }
 }

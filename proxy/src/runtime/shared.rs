@@ -188,9 +188,13 @@ impl Shared {
                 continue;
             }
             states.retain(|state| state.bind != listener.bind);
+            let same_port = |state: &ListenerState| {
+                state.error.is_none() && state.bind.port() == listener.bind.port()
+            };
+            let ours = states.iter().any(same_port);
             // Never used again: connections of a listener that is gone must not find the routes of another.
             let id = ListenerId(self.next_listener.fetch_add(1, Ordering::Relaxed));
-            let (sockets, error) = match bind_patiently(listener.bind, self.workers()) {
+            let (sockets, error) = match bind_patiently(listener.bind, self.workers(), ours) {
                 Ok(sockets) => (sockets, None),
                 Err(error) => (Vec::new(), Some(error.to_string())),
             };
@@ -221,14 +225,15 @@ impl Shared {
 fn bind_patiently(
     address: SocketAddr,
     count: usize,
+    beside_ours: bool,
 ) -> Result<Vec<std::net::TcpListener>, BindError> {
     for _ in 0..10 {
-        match bind(address, count) {
+        match bind(address, count, beside_ours) {
             Err(BindError::Taken(_)) => std::thread::sleep(Duration::from_millis(20)),
             done => return done,
         }
     }
-    bind(address, count)
+    bind(address, count, beside_ours)
 }
 
 /// Half of the descriptors that are left: each client connection may need one to an endpoint.

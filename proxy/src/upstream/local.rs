@@ -1,7 +1,7 @@
 //! A worker's own side of the snapshot: pools, balancer and split states, which no other worker touches.
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -39,7 +39,8 @@ pub(crate) struct LocalVersion {
 /// An endpoint with the worker's idle connections to it.
 pub(crate) struct LocalEndpoint {
     pub(crate) state: Arc<EndpointState>,
-    pub(crate) weight: u32,
+    /// In tenths; changes without the endpoint becoming another.
+    pub(crate) weight: Cell<u32>,
     pub(crate) pool: Pool,
     /// On the worker's clock; `u64::MAX` while the endpoint is part of the configuration.
     pub(crate) cut_at: Cell<u64>,
@@ -101,12 +102,12 @@ impl Local {
     /// Sets the time by which requests on endpoints that are gone must be over, and closes their idle
     /// connections (semantics 33).
     fn retire(&self, next: &Snapshot, now: u64) {
+        // By absence from the new generation; the mark on the state itself may come a moment later.
+        let states = next.services.iter().flat_map(|table| &table.endpoints);
+        let live: HashSet<*const EndpointState> = states.map(Arc::as_ptr).collect();
+        let is_gone = |e: &&Rc<LocalEndpoint>| !live.contains(&Arc::as_ptr(&e.state));
         for service in &self.services {
-            for endpoint in service
-                .endpoints
-                .iter()
-                .filter(|e| e.cut_at.get() == u64::MAX && e.state.is_removed())
-            {
+            for endpoint in service.endpoints.iter().filter(is_gone) {
                 let drain = next
                     .model
                     .service(service.table.service.name.as_str())
@@ -182,10 +183,10 @@ impl LocalService {
             .iter()
             .zip(&table.service.endpoints)
             .map(|(state, endpoint)| {
-                let old = kept
-                    .remove(&Arc::as_ptr(state))
-                    .filter(|e| e.weight == endpoint.weight.tenths());
-                old.unwrap_or_else(|| Rc::new(LocalEndpoint::new(state, endpoint.weight.tenths())))
+                let old = kept.remove(&Arc::as_ptr(state));
+                let local = old.unwrap_or_else(|| Rc::new(LocalEndpoint::new(state)));
+                local.weight.set(endpoint.weight.tenths());
+                local
             })
             .collect();
         let versions = table
@@ -199,7 +200,7 @@ impl LocalService {
                     .collect();
                 LocalVersion {
                     balancer: RefCell::new(Balancer::new(table.service.balancer, random)),
-                    spread: Spread::of(members.iter().map(|m| m.weight)),
+                    spread: Spread::of(members.iter().map(|m| m.weight.get())),
                     members,
                 }
             })
@@ -234,6 +235,7 @@ impl LocalService {
                     .iter()
                     .zip(&version.members)
                     .all(|(a, b)| Rc::ptr_eq(a, b))
+                && old.spread == version.spread
                 && before.table.service.balancer == self.table.service.balancer;
             if same {
                 version.balancer = RefCell::new(old.balancer.borrow().clone());
@@ -243,10 +245,10 @@ impl LocalService {
 }
 
 impl LocalEndpoint {
-    fn new(state: &Arc<EndpointState>, weight: u32) -> Self {
+    fn new(state: &Arc<EndpointState>) -> Self {
         Self {
             state: Arc::clone(state),
-            weight,
+            weight: Cell::new(0),
             pool: Pool::default(),
             cut_at: Cell::new(u64::MAX),
         }

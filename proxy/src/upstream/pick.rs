@@ -113,7 +113,7 @@ impl Candidates for Members<'_> {
     }
 
     fn weight(&self, at: usize) -> u32 {
-        self.members[at].weight
+        self.members[at].weight.get()
     }
 
     fn load(&self, at: usize) -> u32 {

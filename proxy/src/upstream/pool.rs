@@ -66,7 +66,7 @@ impl Pool {
             idle.push(Idle {
                 stream,
                 since: now,
-                served: served + 1,
+                served: served.saturating_add(1),
                 open,
             });
         }

@@ -168,6 +168,10 @@ impl EndpointState {
     }
 
     fn admit(&self, admission: &Admission, probed: bool) {
+        if probed && self.is_available() && self.health() == Health::Unknown {
+            // A check that is new to an endpoint which serves: it goes on until checks fail (semantics 14).
+            self.health.store(Health::Passing as u8, Ordering::Relaxed);
+        }
         self.change(|gate| {
             gate.admission = admission.clone();
             gate.probed = probed;
@@ -340,6 +344,23 @@ mod tests {
         assert!(Arc::ptr_eq(&first, &get(&registry, "a:80")));
         assert!(first.is_available());
         assert_eq!(first.in_flight(), 1);
+    }
+
+    // semantics 14
+    #[test]
+    fn a_check_that_is_added_does_not_take_a_serving_endpoint_out() {
+        let registry = Registry::default();
+        settle(
+            &registry,
+            &model(vec![endpoint("a:80", "127.0.0.1:80", Admission::Ready)]),
+        );
+        settle(
+            &registry,
+            &model(vec![endpoint("a:80", "127.0.0.1:80", Admission::Probe)]),
+        );
+        assert!(get(&registry, "a:80").is_available());
+        get(&registry, "a:80").set_health(Health::Failing, "refused");
+        assert!(!get(&registry, "a:80").is_available());
     }
 
     // semantics 16

@@ -10,7 +10,7 @@ use weir_decide::retry::{Attempt as Try, Outcome, backoff, may_retry};
 use super::super::error::ProxyError;
 use super::super::filter::rewritten;
 use super::super::h1::flow::{Flow, FlowError, poll_fill};
-use super::super::h1::head::{Parsed, ResponseHead, parse_response};
+use super::super::h1::head::{Method, Parsed, ResponseHead, parse_response};
 use super::super::h1::serve::{Connection, Scratch};
 use super::super::h1::write::{self, RequestParts, Target};
 use super::entry::Entry;
@@ -316,7 +316,7 @@ async fn converse(
         let event = next_head(
             conn,
             &mut scratch.response,
-            scratch.head.kind,
+            (scratch.head.kind, scratch.head.expects_continue),
             upload,
             call,
             lease,
@@ -359,7 +359,7 @@ async fn converse(
 async fn next_head(
     conn: &mut Connection,
     head: &mut ResponseHead,
-    method: super::super::h1::head::Method,
+    (method, expects): (Method, bool),
     upload: &mut Flow,
     call: &Call<'_>,
     lease: &mut Lease,
@@ -374,6 +374,7 @@ async fn next_head(
     let mut progress = Progress {
         moved: u64::MAX,
         done: false,
+        on_client: false,
     };
     // What came with the last interim head may hold the next one already.
     if let Some(event) = parse(buffer, limits, method, head) {
@@ -392,7 +393,14 @@ async fn next_head(
                     Poll::Ready(Err(error)) => return Poll::Ready(Event::Body(of_client(&error))),
                     Poll::Pending if progress.moved != upload.moved => {
                         progress.moved = upload.moved;
-                        alarm.set(timers.now() + idle);
+                        // Only a client that is sending has its own time; one that waits for a 100
+                        // (Continue), or an endpoint that does not read, is the endpoint's doing.
+                        progress.on_client =
+                            upload.waits_for_input() && (upload.has_moved() || !expects);
+                        alarm.set(match progress.on_client {
+                            true => timers.now() + idle,
+                            false => deadlines.after_upload(timers.now(), call, upload),
+                        });
                     }
                     Poll::Pending => {}
                 }
@@ -423,7 +431,7 @@ async fn next_head(
         })
         .await;
     match waited {
-        Err(Rung::Time) if !progress.done && upload.waits_for_input() => {
+        Err(Rung::Time) if !progress.done && progress.on_client => {
             Ok(Event::Body(ProxyError::BodyTimeout))
         }
         waited => waited,
@@ -433,6 +441,8 @@ async fn next_head(
 struct Progress {
     moved: u64,
     done: bool,
+    /// What is waited for is the client's body.
+    on_client: bool,
 }
 
 impl Deadlines {
@@ -456,7 +466,7 @@ impl Deadlines {
 fn parse(
     buffer: &mut Buffer,
     limits: &Limits,
-    method: super::super::h1::head::Method,
+    method: Method,
     head: &mut ResponseHead,
 ) -> Option<Event> {
     if buffer.is_empty() {

@@ -29,7 +29,9 @@ pub(super) async fn answer(
         in_flight,
     } = answered;
     let framing = scratch.response.framing;
-    check_surplus(framing, buffer.len() - scratch.response.len)?;
+    if scratch.response.status != 101 {
+        check_surplus(framing, buffer.len() - scratch.response.len)?;
+    }
     let plan = Plan::new(conn, scratch, upload);
     let parts = ResponseParts {
         head: &scratch.response,
@@ -57,13 +59,20 @@ pub(super) async fn answer(
     let mut download = Flow::new(front, buffer, framing, plan.encoding, &conn.worker.buffers);
     let result = relay(conn, upload, &mut download, &mut lease, idle).await;
     entry.bytes_out = head_len + download.moved;
+    let untouched = download.is_untouched();
     scratch.front = download.take_front();
     drop(in_flight);
-    conn.alarm.set_endpoint(None);
     if let Err((flag, after)) = result {
-        if download.is_untouched() && flag == Flag::UC {
+        if untouched && flag == Flag::UC {
             entry.responded = false;
             return Err(ProxyError::BadAnswer("its body is malformed"));
+        }
+        let ends_by_closing = plan.encoding == Encoding::Identity
+            && framing != Framing::None
+            && !matches!(framing, Framing::Length(_));
+        if flag == Flag::UC && ends_by_closing {
+            // An orderly end would make the cut body look whole.
+            drop(conn.stream.set_zero_linger());
         }
         entry.flag = flag;
         return Ok(after);
@@ -172,7 +181,7 @@ async fn relay(
 fn give_back(conn: &Connection, scratch: &Scratch, call: &Call<'_>, lease: Lease) {
     let pool = &call.choice.service.table.service.pool;
     let limit = pool.max_requests_per_connection;
-    let worn = limit > 0 && lease.served + 1 >= limit;
+    let worn = limit > 0 && lease.served.saturating_add(1) >= limit;
     if scratch.response.keep_alive && !worn {
         Pool::put(lease, conn.worker.timers.now(), pool.max_idle_per_endpoint);
     }

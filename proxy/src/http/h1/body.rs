@@ -47,8 +47,7 @@ pub struct Decoder {
 enum State {
     Length(u64),
     Close,
-    /// Boxed: most bodies are not chunked, and an idle connection holds a decoder.
-    Chunked(Box<Chunked>),
+    Chunked(Chunked),
     Done,
 }
 
@@ -59,7 +58,7 @@ impl Decoder {
         let state = match framing {
             Framing::None | Framing::Length(0) => State::Done,
             Framing::Length(length) => State::Length(length),
-            Framing::Chunked => State::Chunked(Box::default()),
+            Framing::Chunked => State::Chunked(Chunked::default()),
             Framing::Close => State::Close,
         };
         Self { state }

@@ -4,6 +4,7 @@
 //! holds the writer back, and memory does not grow. A flow that waits with nothing to write holds no
 //! buffer; one whose reads fill a small buffer goes on with a large one.
 
+use std::borrow::Cow;
 use std::io::{self, IoSlice};
 use std::ops::Range;
 use std::pin::Pin;
@@ -53,7 +54,7 @@ pub(crate) struct Flow {
     /// Of the buffer's filled part.
     data: Range<usize>,
     /// Written behind the data: a chunk's end, the last chunk and its trailers.
-    tail: Vec<u8>,
+    tail: Cow<'static, [u8]>,
     tail_at: usize,
     /// To be dropped from the buffer once everything is written.
     consumed: usize,
@@ -87,7 +88,7 @@ impl Flow {
             front,
             front_at: 0,
             data: 0..0,
-            tail: Vec::new(),
+            tail: Cow::Borrowed(b""),
             tail_at: 0,
             consumed: 0,
             decoder,
@@ -114,9 +115,9 @@ impl Flow {
         self.front_at == 0 && self.front.len() == self.head_len
     }
 
-    /// Whether any byte of the body was taken.
+    /// Whether anything of the body was taken, the end of an empty chunked one included: it cannot be sent again.
     pub(crate) fn has_moved(&self) -> bool {
-        self.moved > 0
+        self.moved > 0 || (self.ended && self.encoding == Encoding::Chunked)
     }
 
     /// Starts over with another head, for another endpoint; only while nothing of the body was taken.
@@ -132,7 +133,7 @@ impl Flow {
                 return false;
             }
             self.front.clear();
-            self.tail.clear();
+            self.tail = Cow::Borrowed(b"");
             self.data = 0..0;
             self.settle();
         }
@@ -208,19 +209,13 @@ impl Flow {
             self.front.clear();
             self.front_at = 0;
         }
-        self.tail.clear();
         self.tail_at = 0;
         self.ended = self.decoder.is_done();
         if self.encoding == Encoding::Chunked {
             if !data.is_empty() {
                 push_hex(&mut self.front, data.len());
-                self.tail.extend_from_slice(b"\r\n");
             }
-            if self.ended {
-                self.tail.extend_from_slice(b"0\r\n");
-                self.tail.extend_from_slice(self.decoder.trailers());
-                self.tail.extend_from_slice(b"\r\n");
-            }
+            self.tail = tail(!data.is_empty(), self.ended, self.decoder.trailers());
         }
         self.data = data;
         self.settle();
@@ -310,6 +305,21 @@ pub(crate) fn poll_fill(
     let read = spare.filled().len();
     buffer.advance(read);
     Poll::Ready(Ok(read))
+}
+
+/// What follows a chunk's data: its end, and at the end of the body the last chunk. Only trailers, which are rare,
+/// need memory.
+fn tail(after_data: bool, last: bool, trailers: &[u8]) -> Cow<'static, [u8]> {
+    match (after_data, last) {
+        (true, false) => Cow::Borrowed(b"\r\n"),
+        (true, true) if trailers.is_empty() => Cow::Borrowed(b"\r\n0\r\n\r\n"),
+        (false, true) if trailers.is_empty() => Cow::Borrowed(b"0\r\n\r\n"),
+        (false, false) => Cow::Borrowed(b""),
+        (after_data, true) => {
+            let end: &[u8] = if after_data { b"\r\n0\r\n" } else { b"0\r\n" };
+            Cow::Owned([end, trailers, b"\r\n"].concat())
+        }
+    }
 }
 
 /// Writes a size as a chunk has it, with its CR LF.

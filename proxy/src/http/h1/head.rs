@@ -11,6 +11,7 @@ mod request;
 mod response;
 mod span;
 
+pub(super) use field::check_alias;
 pub use field::{Field, Known};
 pub use framing::Framing;
 pub(super) use framing::without_parameters;

@@ -2,7 +2,7 @@
 
 use super::BodyError;
 use super::chunked::is_token;
-use crate::http::h1::head::Known;
+use crate::http::h1::head::{Known, check_alias};
 
 /// Bytes of all lines together.
 const MAX_BYTES: usize = 8 * 1024;
@@ -95,5 +95,5 @@ fn keep(line: &[u8]) -> Result<bool, BodyError> {
         return Err(BodyError::Trailer);
     }
     let forbidden = FORBIDDEN.iter().any(|f| name.eq_ignore_ascii_case(f));
-    Ok(!forbidden && Known::of(name) == Known::Other)
+    Ok(!forbidden && Known::of(name) == Known::Other && check_alias(name).is_ok())
 }

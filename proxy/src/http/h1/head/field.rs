@@ -68,17 +68,11 @@ impl Known {
             (14, b'c') if is("content-length") => Self::ContentLength,
             (14, b'h') if is("http2-settings") => Self::HopByHop,
             (15, b'x') if is("x-forwarded-for") => Self::ForwardedFor,
-            (15, b'x') if is("x-forwarded-ssl") => Self::ForwardedOther,
             (16, b'p') if is("proxy-connection") => Self::HopByHop,
             (16, b'x') if is("x-forwarded-host") => Self::ForwardedHost,
-            (16, b'x') if is("x-forwarded-port") => Self::ForwardedOther,
             (17, b't') if is("transfer-encoding") => Self::TransferEncoding,
             (17, b'x') if is("x-forwarded-proto") => Self::ForwardedProto,
-            (18, b'x')
-                if is("x-forwarded-server")
-                    || is("x-forwarded-prefix")
-                    || is("x-forwarded-scheme") =>
-            {
+            (13.., b'x') if name[..12].eq_ignore_ascii_case(b"x-forwarded-") => {
                 Self::ForwardedOther
             }
             _ => Self::Other,
@@ -112,7 +106,7 @@ impl Known {
 /// `Transfer--Encoding`.
 ///
 /// CGI and its descendants turn `-` into `_`, so both spellings meet in one variable there.
-pub(super) fn check_alias(name: &[u8]) -> Result<(), HeadError> {
+pub(in crate::http::h1) fn check_alias(name: &[u8]) -> Result<(), HeadError> {
     if name.len() > 32 || !is_suspicious(name) {
         return Ok(());
     }

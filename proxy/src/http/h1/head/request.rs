@@ -206,7 +206,7 @@ fn read_fields(
             name: Span::of(whole, name),
             value: Span::of(whole, value),
             known,
-            drop: known.is_hop_by_hop(),
+            drop: known.is_hop_by_hop() || (known == Known::Expect && head.minor == 0),
         };
         if known != Known::Other {
             seen.note(whole, &field, value, head)?;
@@ -286,8 +286,12 @@ impl Seen {
             .filter(|_| may_upgrade)
             .map(|span| (span, span.get(whole)));
         // h2c by upgrade is an old way around a proxy's rules; ours is prior knowledge only.
+        let is_h2c = |to: &[u8]| {
+            to.split(|b| *b == b',')
+                .any(|one| one.trim_ascii().eq_ignore_ascii_case(b"h2c"))
+        };
         head.upgrade = to
-            .filter(|(_, to)| !to.is_empty() && !to.eq_ignore_ascii_case(b"h2c"))
+            .filter(|(_, to)| !to.is_empty() && !is_h2c(to))
             .map(|(span, _)| span);
         // Nothing to continue with where no body follows.
         head.expects_continue &= has_body(head.framing);
