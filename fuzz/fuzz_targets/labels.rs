@@ -82,7 +82,8 @@ fn container(index: usize, from: &Fuzzed<'_>) -> Container {
         _ => ContainerState::Running { health: None },
     };
     Container {
-        id: format!("{index:064x}"),
+        // Told apart by its front, as an engine's ids are.
+        id: format!("{index:012x}{:052x}", 0),
         name: format!("container-{index}"),
         labels,
         created: from.created,
