@@ -195,7 +195,7 @@ async fn reply_with(
         Reply::Redirect(redirect) => {
             let bytes = conn.buffer.filled();
             let query = scratch.head.target.query.map(|query| query.text(bytes));
-            let path = std::str::from_utf8(&scratch.path).unwrap_or("/");
+            let path = scratch.path.as_str();
             let to = location(
                 redirect,
                 scratch.head.host.span().text(bytes),
@@ -264,17 +264,28 @@ pub(super) async fn send(conn: &mut Connection, bytes: &[u8]) -> bool {
     true
 }
 
-/// 32 hexadecimal digits of chance.
+/// 32 hexadecimal digits of chance, two at a time.
 fn request_id(conn: &Connection) -> [u8; 32] {
     let mut random = conn.worker.random.borrow_mut();
+    let chance = [
+        random.next_u64().to_le_bytes(),
+        random.next_u64().to_le_bytes(),
+    ];
     let mut id = [0; 32];
-    for (half, out) in [random.next_u64(), random.next_u64()]
-        .into_iter()
-        .zip(id.chunks_exact_mut(16))
-    {
-        for (at, digit) in out.iter_mut().enumerate() {
-            *digit = b"0123456789abcdef"[(half >> (at * 4)) as usize & 15];
-        }
+    for (pair, byte) in id.chunks_exact_mut(2).zip(chance.as_flattened()) {
+        pair.copy_from_slice(&HEX[usize::from(*byte)]);
     }
     id
 }
+
+/// Every byte in hexadecimal.
+static HEX: [[u8; 2]; 256] = {
+    let digits = b"0123456789abcdef";
+    let mut table = [[0; 2]; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        table[byte] = [digits[byte >> 4], digits[byte & 15]];
+        byte += 1;
+    }
+    table
+};

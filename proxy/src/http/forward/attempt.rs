@@ -159,7 +159,7 @@ async fn pause(conn: &Connection, call: &Call<'_>, attempts: u8) {
 fn write_head(conn: &Connection, scratch: &mut Scratch, entry: &Entry<'_>, call: &Call<'_>) {
     let bytes = conn.buffer.filled();
     let filters = &call.rule.filters;
-    let path = std::str::from_utf8(&scratch.path).unwrap_or("/");
+    let path = scratch.path.as_str();
     let is_asterisk = scratch.head.target.path.get(bytes) == b"*";
     let rewrite = filters.rewrite.as_ref();
     let path = match rewrite.and_then(|rewrite| rewrite.path.as_ref()) {

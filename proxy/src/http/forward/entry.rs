@@ -116,7 +116,7 @@ impl Entry<'_> {
             path: if scratch.path.is_empty() {
                 head.target.path.get(bytes)
             } else {
-                &scratch.path
+                scratch.path.as_bytes()
             },
             minor: head.minor,
             status: self.status,

@@ -42,11 +42,9 @@ pub(super) fn names(
         b"" | b"*" => b"/",
         raw => raw,
     };
-    let canonical = canonicalize(raw, listener.path_policy, &mut scratch.path)?;
-    if canonical.as_ptr() == raw.as_ptr() {
-        scratch.path.clear();
-        scratch.path.extend_from_slice(raw);
-    }
+    scratch.path.clear();
+    let canonical = canonicalize(raw, listener.path_policy, &mut scratch.path_buffer)?;
+    scratch.path.push_str(canonical);
     Ok(())
 }
 
@@ -93,7 +91,7 @@ pub(super) fn route(conn: &Connection, scratch: &Scratch, table: &RouteTable) ->
     let head = &scratch.head;
     table.find(&Request {
         host: &scratch.host,
-        path: std::str::from_utf8(&scratch.path).unwrap_or_default(),
+        path: &scratch.path,
         query: head.target.query.map(|query| query.text(bytes)),
         method: match head.kind {
             Method::Other => head.method.text(bytes),

@@ -41,7 +41,10 @@ pub(crate) struct Scratch {
     pub(crate) out: Vec<u8>,
     /// The head for the client.
     pub(crate) front: Vec<u8>,
-    pub(crate) path: Vec<u8>,
+    /// The path in its canonical form.
+    pub(crate) path: String,
+    /// Where one that is not canonical yet is rewritten.
+    pub(crate) path_buffer: Vec<u8>,
     pub(crate) rewritten: String,
     pub(crate) host: String,
     pub(crate) set_cookie: Vec<u8>,
