@@ -3,13 +3,15 @@
 //! Networks, containers and names are a test's own and go with it; a labelled container of another
 //! test is in another network, so that no `weir` of this one can take it for an endpoint.
 
-use std::io;
+mod relay;
+
+pub use relay::Relay;
+
 use std::net::{IpAddr, SocketAddr};
-use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Output};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::binary::workspace;
 use crate::config::Setup;
@@ -325,79 +327,4 @@ pub fn watching_at(socket: &Path, network: &Network) -> Setup {
         socket.display(),
         network.name
     ))
-}
-
-/// A unix socket that passes everything on to the engine, until it is cut.
-#[derive(Debug)]
-pub struct Relay {
-    dir: tempfile::TempDir,
-    open: Arc<AtomicBool>,
-    streams: Arc<Mutex<Vec<UnixStream>>>,
-}
-
-impl Relay {
-    /// A new one, passing.
-    ///
-    /// # Panics
-    /// When its socket cannot be made.
-    #[must_use]
-    pub fn start() -> Self {
-        let dir = tempfile::tempdir().expect("a directory for the socket");
-        let listener = UnixListener::bind(dir.path().join("docker.sock")).expect("a unix socket");
-        let open = Arc::new(AtomicBool::new(true));
-        let streams: Arc<Mutex<Vec<UnixStream>>> = Arc::default();
-        let (passing, held) = (Arc::clone(&open), Arc::clone(&streams));
-        std::thread::spawn(move || {
-            for client in listener.incoming() {
-                let Ok(client) = client else { return };
-                if !passing.load(Ordering::SeqCst) {
-                    // Accepted and closed at once: an engine that is restarting behind its socket.
-                    continue;
-                }
-                // A refusal of the engine closes the client, as it should.
-                let _ = pass(client, &held);
-            }
-        });
-        Self { dir, open, streams }
-    }
-
-    /// Its socket.
-    #[must_use]
-    pub fn socket(&self) -> PathBuf {
-        self.dir.path().join("docker.sock")
-    }
-
-    /// Ends every connection, and each new one as soon as it comes.
-    pub fn cut(&self) {
-        self.open.store(false, Ordering::SeqCst);
-        for stream in self
-            .streams
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .drain(..)
-        {
-            // One that is closed already is what is wanted.
-            let _ = stream.shutdown(std::net::Shutdown::Both);
-        }
-    }
-
-    /// Passes again.
-    pub fn restore(&self) {
-        self.open.store(true, Ordering::SeqCst);
-    }
-}
-
-fn pass(client: UnixStream, held: &Mutex<Vec<UnixStream>>) -> io::Result<()> {
-    let engine = UnixStream::connect(SOCKET)?;
-    held.lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .extend([client.try_clone()?, engine.try_clone()?]);
-    for (mut from, mut to) in [(client.try_clone()?, engine.try_clone()?), (engine, client)] {
-        std::thread::spawn(move || {
-            // However it ends, the other side is told.
-            let _ = io::copy(&mut from, &mut to);
-            let _ = to.shutdown(std::net::Shutdown::Write);
-        });
-    }
-    Ok(())
 }

@@ -1,10 +1,12 @@
 //! A running `weir`, watched and ended with the value that holds it.
 
-use std::io::{BufRead, BufReader, Read};
+mod ask;
+mod log;
+
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Output, Stdio};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -15,8 +17,8 @@ use crate::config::{Ports, Setup};
 use crate::wait::{PATIENCE, eventually};
 use crate::{binary, ports};
 
-/// What a process has printed so far.
-pub type Log = Arc<Mutex<String>>;
+pub use log::Log;
+use log::{drain, eventually_quiet};
 
 /// A `weir` process of one configuration file.
 pub struct Weir {
@@ -170,83 +172,6 @@ impl Weir {
         self.client().get(host, target)
     }
 
-    /// A GET at the admin address.
-    ///
-    /// # Errors
-    /// As the connection gives them.
-    pub fn try_admin(&self, target: &str) -> std::io::Result<Response> {
-        let mut client = Client::try_connect(self.ports.admin)?;
-        let host = self.ports.admin;
-        client.wire.send(format!(
-            "GET {target} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"
-        ))?;
-        client
-            .try_response("GET")?
-            .ok_or_else(|| std::io::Error::other("closed without an answer"))
-    }
-
-    /// A GET at the admin address.
-    ///
-    /// # Panics
-    /// When there is no answer.
-    #[must_use]
-    pub fn admin(&self, target: &str) -> Response {
-        self.try_admin(target)
-            .unwrap_or_else(|e| panic!("GET {target} at the admin address: {e}"))
-    }
-
-    /// The JSON at an admin path.
-    ///
-    /// # Panics
-    /// When the answer is not 200 with JSON.
-    #[must_use]
-    pub fn json(&self, target: &str) -> serde_json::Value {
-        let response = self.admin(target);
-        assert_eq!(response.status(), 200, "GET {target}: {}", response.text());
-        serde_json::from_slice(&response.body.data)
-            .unwrap_or_else(|e| panic!("GET {target}: {e}: {}", response.text()))
-    }
-
-    /// The sum of a metric family's samples whose labels contain all of these texts.
-    #[must_use]
-    pub fn metric(&self, family: &str, labels: &[&str]) -> f64 {
-        let text = self.admin("/metrics").text();
-        let samples = text.lines().filter(|line| {
-            line.strip_prefix(family)
-                .is_some_and(|rest| rest.starts_with(['{', ' ']))
-                && labels.iter().all(|label| line.contains(label))
-        });
-        samples
-            .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
-            .sum()
-    }
-
-    /// Runs a client command against it: `weir.cli(&["status"])`.
-    ///
-    /// # Panics
-    /// When the process cannot be started.
-    #[must_use]
-    pub fn cli(&self, args: &[&str]) -> Output {
-        self.cli_command(args)
-            .output()
-            .expect("run the client command")
-    }
-
-    /// The client command of [`Weir::cli`], not yet run.
-    #[must_use]
-    pub fn cli_command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(binary::weir());
-        command
-            .arg("--admin")
-            .arg(format!("http://{}", self.ports.admin))
-            .args(args);
-        command
-            .env("WEIR_STATE_DIR", self.state_dir())
-            .env_remove("WEIR_TOKEN")
-            .env("NO_COLOR", "1");
-        command
-    }
-
     /// The state directory it was given.
     #[must_use]
     pub fn state_dir(&self) -> PathBuf {
@@ -287,18 +212,6 @@ impl Weir {
         eventually("the new configuration in force", || {
             (self.generation() > before).then_some(())
         });
-    }
-
-    /// The generation in force.
-    ///
-    /// # Panics
-    /// When the status does not tell.
-    #[must_use]
-    pub fn generation(&self) -> u64 {
-        let status = self.json("/api/v1/status");
-        status["appliedGeneration"]
-            .as_u64()
-            .unwrap_or_else(|| panic!("no appliedGeneration in {status}"))
     }
 
     /// All that it said: access log, then messages.
@@ -428,39 +341,4 @@ impl Drop for Weir {
             ));
         }
     }
-}
-
-/// Collects what a pipe gives, line by line, until it ends.
-fn drain(pipe: impl Read + Send + 'static) -> Log {
-    let log = Log::default();
-    let into = Arc::clone(&log);
-    std::thread::spawn(move || {
-        let mut reader = BufReader::new(pipe);
-        let mut line = Vec::new();
-        while reader
-            .read_until(b'\n', &mut line)
-            .is_ok_and(|count| count > 0)
-        {
-            into.lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .push_str(&String::from_utf8_lossy(&line));
-            line.clear();
-        }
-    });
-    log
-}
-
-/// Waits for a log to stop growing, at most a second.
-fn eventually_quiet(log: &Log) -> usize {
-    let length = || log.lock().unwrap_or_else(PoisonError::into_inner).len();
-    let mut last = length();
-    for _ in 0..20 {
-        std::thread::sleep(Duration::from_millis(50));
-        let now = length();
-        if now == last && now > 0 {
-            break;
-        }
-        last = now;
-    }
-    last
 }
