@@ -1,11 +1,12 @@
 //! Changing the configuration of a running process: nobody notices but those it is about.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use weir_tests::client::Client;
-use weir_tests::config::Setup;
+use weir_tests::config::{Ports, Setup};
 use weir_tests::load::Load;
 use weir_tests::origin::{After, Exchange, Origin};
 use weir_tests::wait::{eventually, within};
@@ -57,6 +58,25 @@ fn read_stream(mut client: Client) -> std::thread::JoinHandle<std::io::Result<us
         client.wire.head()?;
         client.wire.chunked().map(|body| body.chunks.len())
     })
+}
+
+/// Replaces the file, and waits until the new one is in force.
+fn apply_text(weir: &Weir, yaml: &str) {
+    let before = weir.generation();
+    weir.rewrite_text(yaml);
+    eventually("the new configuration in force", || {
+        (weir.generation() > before).then_some(())
+    });
+}
+
+/// Every stable endpoint with that weight.
+fn weighted(yaml: &str, weight: u32) -> String {
+    let with_weight = yaml.replace(
+        "version: stable }",
+        &format!("version: stable, weight: {weight} }}"),
+    );
+    assert_ne!(with_weight, yaml, "no endpoint to give a weight");
+    with_weight
 }
 
 // semantics 32, 33
@@ -428,4 +448,149 @@ fn a_file_replaced_by_writing_or_by_renaming_or_behind_a_link_is_noticed() {
     std::os::unix::fs::symlink(&target, &link).expect("a link");
     std::fs::rename(&link, weir.config()).expect("put the link in place");
     seen("linked.example");
+}
+
+// semantics 32
+#[test]
+fn a_wider_bind_on_the_same_port_goes_on_serving_there() {
+    let origin = Origin::ok("app");
+    let setup = Setup::to(&origin);
+    let weir = Weir::start(&setup);
+    let narrow = weir.addr();
+    // Reached only through the wider bind.
+    let other = SocketAddr::from(([127, 0, 0, 2], narrow.port()));
+    assert_eq!(weir.get("a.example", "/").status(), 200);
+    assert!(Client::try_connect(other).is_err());
+    apply_text(
+        &weir,
+        &setup.render(Ports {
+            listen: SocketAddr::from(([0, 0, 0, 0], narrow.port())),
+            ..weir.ports()
+        }),
+    );
+    for addr in [narrow, other] {
+        within(Duration::from_secs(1), "the wider bind", || {
+            Client::try_connect(addr).ok()
+        });
+    }
+    for _ in 0..20 {
+        for addr in [narrow, other] {
+            let answer = weir_tests::client::get(addr, "a.example", "/");
+            assert_eq!(answer.status(), 200, "at {addr}");
+        }
+    }
+}
+
+// semantics 14
+#[test]
+fn a_check_that_is_added_to_a_serving_service_loses_no_request() {
+    let origin = Origin::ok("app");
+    let with = |keys: &str| {
+        Setup::new()
+            .workers(2)
+            .service_with("app", &[("stable", origin.addr())], keys)
+            .route(
+                "app",
+                "backendRefs: [{ name: app }], retry: { attempts: 0 }",
+            )
+    };
+    let weir = Weir::start(&with(""));
+    let load = Load::gets(weir.addr(), 4, "a.example");
+    load.advance(50);
+    weir.apply(&with(
+        "healthCheck: { http: { path: /healthy }, interval: 200ms }",
+    ));
+    eventually("a few checks", || {
+        let requests = origin.requests();
+        let checks = requests.iter().filter(|seen| seen.target() == "/healthy");
+        (checks.count() >= 3).then_some(())
+    });
+    load.advance(50);
+    load.stop_unharmed();
+}
+
+// semantics 33
+#[test]
+fn an_idle_client_is_not_closed_for_an_endpoint_that_once_refused_it() {
+    let dead = weir_tests::ports::free();
+    let alive = Origin::ok("alive");
+    let with = |addr| {
+        Setup::new()
+            .service_with("app", &[("stable", addr)], "drainTimeout: 500ms")
+            .route(
+                "app",
+                "backendRefs: [{ name: app }], retry: { attempts: 0 }",
+            )
+    };
+    let weir = Weir::start(&with(dead));
+    let mut client = weir.client();
+    let refused = client.get("a.example", "/");
+    assert_eq!(refused.status(), 503, "{}", refused.text());
+    assert!(
+        !refused.closes(),
+        "a refusal of the endpoint, not of the client"
+    );
+    weir.apply(&with(alive.addr()));
+    // Three times the drain timeout, and a margin for the timer's sweep.
+    let rest = client
+        .wire
+        .arriving(Duration::from_millis(1800))
+        .expect("an open connection");
+    assert_eq!(rest, b"");
+    let again = client.get("a.example", "/");
+    assert_eq!(again.get("x-origin"), Some("alive"));
+}
+
+// semantics 16
+#[test]
+fn an_endpoint_whose_weight_changes_keeps_its_connections() {
+    let origin = Origin::ok("app");
+    let setup = Setup::to(&origin);
+    let weir = Weir::start(&setup);
+    let mut client = weir.client();
+    assert_eq!(client.get("a.example", "/").status(), 200);
+    for weight in [5, 2, 9] {
+        apply_text(&weir, &weighted(&setup.render(weir.ports()), weight));
+        assert_eq!(client.get("a.example", "/").status(), 200);
+    }
+    assert_eq!(origin.accepted(), 1, "connections opened");
+}
+
+// semantics 33
+#[test]
+fn a_quiet_stream_on_an_endpoint_weighted_anew_and_then_removed_is_cut_too() {
+    let leaving = Origin::start(|exchange| {
+        if exchange.head.word(1) != "/quiet" {
+            return exchange.reply(200, "", "OK");
+        }
+        exchange.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n")?;
+        exchange.wire.to_end()?;
+        Ok(After::Close)
+    });
+    let staying = Origin::ok("staying");
+    let with = |addr| {
+        Setup::new()
+            .service_with("app", &[("stable", addr)], "drainTimeout: 500ms")
+            .route("app", "backendRefs: [{ name: app }]")
+    };
+    let weir = Weir::start(&with(leaving.addr()));
+    let mut client = weir.client();
+    client.send("GET /quiet HTTP/1.1\r\nHost: a.example\r\n\r\n");
+    client.wire.head().expect("a head").expect("an answer");
+    let before = with(leaving.addr()).render(weir.ports());
+    apply_text(&weir, &weighted(&before, 5));
+    // Every worker has taken the new weight up once it has answered by it.
+    assert_eq!(weir.get("a.example", "/").status(), 200);
+    let start = std::time::Instant::now();
+    weir.apply(&with(staying.addr()));
+    let rest = client.closed();
+    let took = start.elapsed();
+    assert!(
+        !rest.ends_with(b"0\r\n\r\n"),
+        "a body that was cut must not look whole"
+    );
+    assert!(
+        took >= Duration::from_millis(400) && took < Duration::from_secs(5),
+        "cut off after {took:?}"
+    );
 }

@@ -8,5 +8,6 @@ mod hostile;
 mod limits;
 mod observe;
 mod pool;
+mod review;
 mod targets;
 mod upgrade;
