@@ -247,7 +247,8 @@ impl Seen {
             Known::Host => head.host = HostSource::Field(field.value),
             Known::ContentLength => self.framing.content_length(value)?,
             Known::TransferEncoding => {
-                self.spaced |= is_oddly_spaced(whole, field);
+                self.spaced |=
+                    value.eq_ignore_ascii_case(b"chunked") && is_oddly_spaced(whole, field);
                 self.framing.transfer_encoding(value)?;
             }
             Known::Connection => self.connection = true,
