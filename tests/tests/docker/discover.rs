@@ -52,12 +52,12 @@ fn without_a_healthcheck_a_tcp_probe_decides() {
         "the container whose port is closed in the discovery",
         || discovery(&weir).contains("8081").then_some(()),
     );
-    let response = weir.get("deaf.example", "/");
-    assert_eq!(
-        response.status(),
-        503,
-        "an endpoint that was never reached is none"
-    );
+    // What was found is told a moment before it is in force: until then there is no route at all.
+    let status = eventually("a route to it", || {
+        let status = weir.get("deaf.example", "/").status();
+        (status != 404).then_some(status)
+    });
+    assert_eq!(status, 503, "an endpoint that was never reached is none");
 }
 
 // semantics 16
