@@ -97,10 +97,7 @@ impl Proxy {
     /// close, and requests in flight have until `drain` after that. Returns whether all of them ended.
     pub async fn shutdown(self, grace: Duration, drain: Duration) -> bool {
         self.handle.set_draining();
-        let until = Instant::now() + grace;
-        while Instant::now() < until && !(grace.is_zero()) {
-            tokio::time::sleep(Duration::from_millis(20).min(grace)).await;
-        }
+        tokio::time::sleep(grace).await;
         self.handle.shared.send_all(|| Command::Drain);
         let until = Instant::now() + drain;
         while Instant::now() < until && !self.threads.workers_are_done() {

@@ -1,6 +1,7 @@
 //! The request path: from a parsed head to the last byte of the answer.
 
 mod attempt;
+mod converse;
 mod deliver;
 mod entry;
 mod resolve;

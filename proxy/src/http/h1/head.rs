@@ -5,6 +5,7 @@
 //! tokenizing; what it tolerates and a proxy must not (bare LF, doubled or ambiguous framing, a
 //! second Host, names that alias ours) is refused here, before anything is forwarded.
 
+mod connection;
 mod field;
 mod framing;
 mod request;

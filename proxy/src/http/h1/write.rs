@@ -65,14 +65,7 @@ pub(crate) fn request(out: &mut Vec<u8>, parts: &RequestParts<'_>) {
         out.extend_from_slice(b"Connection: Upgrade\r\n");
         line(out, b"Upgrade", upgrade.get(bytes));
     }
-    if parts.via {
-        out.extend_from_slice(if head.minor == 1 {
-            b"Via: 1.1 weir\r\n"
-        } else {
-            b"Via: 1.0 weir\r\n"
-        });
-    }
-    out.extend_from_slice(b"\r\n");
+    end_head(out, parts.via, head.minor);
 }
 
 /// All codings on one line, in one spelling.
@@ -181,14 +174,7 @@ pub(crate) fn response(out: &mut Vec<u8>, parts: &ResponseParts<'_>) {
             line(out, b"Upgrade", head.upgrade.unwrap_or_default().get(bytes));
         }
     }
-    if parts.via {
-        out.extend_from_slice(if head.minor == 1 {
-            b"Via: 1.1 weir\r\n"
-        } else {
-            b"Via: 1.0 weir\r\n"
-        });
-    }
-    out.extend_from_slice(b"\r\n");
+    end_head(out, parts.via, head.minor);
 }
 
 fn status_line(out: &mut Vec<u8>, status: u16, reason: &[u8]) {
@@ -220,6 +206,16 @@ fn copy_fields(
         }
     }
     out.extend_from_slice(bytes.get(run..len.saturating_sub(2)).unwrap_or_default());
+}
+
+/// Ends a head, where asked with the Via of a message that came in that minor version (RFC 9110, section 7.6.3).
+fn end_head(out: &mut Vec<u8>, via: bool, minor: u8) {
+    match (via, minor) {
+        (false, _) => {}
+        (true, 1) => out.extend_from_slice(b"Via: 1.1 weir\r\n"),
+        (true, _) => out.extend_from_slice(b"Via: 1.0 weir\r\n"),
+    }
+    out.extend_from_slice(b"\r\n");
 }
 
 /// Writes one field line.

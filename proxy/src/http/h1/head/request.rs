@@ -4,7 +4,8 @@ use std::mem::MaybeUninit;
 
 use weir_config::model::Limits;
 
-use super::field::{check_alias, list_members};
+use super::connection;
+use super::field::check_alias;
 use super::framing::FramingFields;
 use super::{
     Field, Framing, HeadError, Known, MAX_FIELDS, Parsed, Span, check_line_ends, check_sizes,
@@ -226,7 +227,6 @@ struct Seen {
     /// White space around a transfer coding that a list may have, and a lone `chunked` has only in attacks.
     spaced: bool,
     connection: bool,
-    wants_upgrade: bool,
     upgrades: u8,
     /// Cookie pairs beyond the first of each line: a client may spread them over lines or not.
     crumbs: usize,
@@ -266,7 +266,7 @@ impl Seen {
         Ok(())
     }
 
-    fn finish(mut self, whole: &[u8], head: &mut RequestHead) -> Result<(), HeadError> {
+    fn finish(self, whole: &[u8], head: &mut RequestHead) -> Result<(), HeadError> {
         head.framing = self.framing.decide(head.minor)?.unwrap_or_default();
         head.has_codings = self.framing.codings() > 1;
         if self.framing.codings() == 1 && self.spaced {
@@ -274,10 +274,22 @@ impl Seen {
                 "white space around the value of Transfer-Encoding",
             ));
         }
+        let mut wants_upgrade = false;
         if self.connection {
-            self.apply_connection(whole, head)?;
+            let keep = [Known::Host, Known::ContentLength];
+            let options = connection::apply(
+                whole,
+                &mut head.fields,
+                head.minor,
+                &mut head.keep_alive,
+                &keep,
+            );
+            if options.named > connection::MAX_NAMED {
+                return Err(HeadError::Syntax("Connection names too many fields"));
+            }
+            wants_upgrade = options.upgrade;
         }
-        let may_upgrade = self.wants_upgrade
+        let may_upgrade = wants_upgrade
             && self.upgrades == 1
             && head.minor == 1
             && head.kind == Method::Get
@@ -297,49 +309,6 @@ impl Seen {
         // Nothing to continue with where no body follows.
         head.expects_continue &= has_body(head.framing);
         Ok(())
-    }
-
-    /// Reads the options of Connection (RFC 9110, section 7.6.1) and marks the fields that it names.
-    fn apply_connection(&mut self, whole: &[u8], head: &mut RequestHead) -> Result<(), HeadError> {
-        let mut named = 0usize;
-        for at in 0..head.fields.len() {
-            if head.fields[at].known != Known::Connection {
-                continue;
-            }
-            let value = head.fields[at].value.get(whole);
-            let (fields, keep_alive, minor) = (&mut head.fields, &mut head.keep_alive, head.minor);
-            list_members(value, |option| {
-                if option.eq_ignore_ascii_case(b"close") {
-                    *keep_alive = false;
-                } else if option.eq_ignore_ascii_case(b"keep-alive") {
-                    *keep_alive |= minor == 0;
-                } else if option.eq_ignore_ascii_case(b"upgrade") {
-                    self.wants_upgrade = true;
-                } else {
-                    named += 1;
-                    if named <= MAX_NAMED {
-                        drop_named(whole, fields, option);
-                    }
-                }
-            });
-        }
-        if named > MAX_NAMED {
-            return Err(HeadError::Syntax("Connection names too many fields"));
-        }
-        Ok(())
-    }
-}
-
-/// The most fields that Connection may name; each is compared with every field.
-const MAX_NAMED: usize = 32;
-
-/// Marks the fields of this name, but for those without which the message means something else.
-fn drop_named(whole: &[u8], fields: &mut [Field], name: &[u8]) {
-    for field in fields {
-        let keep = matches!(field.known, Known::Host | Known::ContentLength);
-        if !keep && field.name.get(whole).eq_ignore_ascii_case(name) {
-            field.drop = true;
-        }
     }
 }
 

@@ -4,7 +4,7 @@ use std::mem::MaybeUninit;
 
 use weir_config::model::Limits;
 
-use super::field::list_members;
+use super::connection;
 use super::framing::FramingFields;
 use super::{
     Field, Framing, HeadError, Known, MAX_FIELDS, Method, Parsed, Span, check_line_ends,
@@ -94,14 +94,14 @@ fn read_fields(
     head.upgrade = None;
     head.keep_alive = head.minor == 1;
     let mut framing = FramingFields::default();
-    let mut connection = false;
+    let mut has_connection = false;
     for header in raw {
         let (name, value) = (header.name.as_bytes(), header.value);
         let known = Known::of(name);
         match known {
             Known::ContentLength => framing.content_length(value)?,
             Known::TransferEncoding => framing.transfer_encoding(value)?,
-            Known::Connection => connection = true,
+            Known::Connection => has_connection = true,
             Known::Upgrade => head.upgrade = Some(Span::of(whole, value)),
             _ => {}
         }
@@ -112,8 +112,15 @@ fn read_fields(
             drop: known.is_hop_by_hop(),
         });
     }
-    if connection {
-        apply_connection(whole, head);
+    if has_connection {
+        let keep = [Known::ContentLength];
+        connection::apply(
+            whole,
+            &mut head.fields,
+            head.minor,
+            &mut head.keep_alive,
+            &keep,
+        );
     }
     if framing.codings() > 1 {
         // We would have to undo them for clients that do not know them.
@@ -149,31 +156,5 @@ fn decide(
 fn drop_lengths(head: &mut ResponseHead) {
     for field in &mut head.fields {
         field.drop |= field.known == Known::ContentLength;
-    }
-}
-
-fn apply_connection(whole: &[u8], head: &mut ResponseHead) {
-    let mut named = 0usize;
-    for at in 0..head.fields.len() {
-        if head.fields[at].known != Known::Connection {
-            continue;
-        }
-        let value = head.fields[at].value.get(whole);
-        let (fields, keep_alive, minor) = (&mut head.fields, &mut head.keep_alive, head.minor);
-        list_members(value, |option| {
-            if option.eq_ignore_ascii_case(b"close") {
-                *keep_alive = false;
-            } else if option.eq_ignore_ascii_case(b"keep-alive") {
-                *keep_alive |= minor == 0;
-            } else if !option.eq_ignore_ascii_case(b"upgrade") && named < 32 {
-                named += 1;
-                for field in fields
-                    .iter_mut()
-                    .filter(|f| f.known != Known::ContentLength)
-                {
-                    field.drop |= field.name.get(whole).eq_ignore_ascii_case(option);
-                }
-            }
-        });
     }
 }
