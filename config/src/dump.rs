@@ -61,7 +61,7 @@ fn service(service: &Service) -> Value {
             .map(|version| json!({ "name": version.name.as_str(), "weight": weight(version.weight) }))
             .collect::<Vec<_>>(),
         "endpoints": service.endpoints.iter().map(endpoint).collect::<Vec<_>>(),
-        "loadBalancer": { "simple": balancer(service.balancer) },
+        "loadBalancer": { "simple": balancer(&service.load_balancer.balancer) },
         "connectionPool": {
             "tcp": { "connectTimeout": duration_text(pool.connect_timeout) },
             "http": {
@@ -106,11 +106,13 @@ fn health_check(check: &HealthCheck) -> Value {
     out
 }
 
-pub(crate) fn balancer(balancer: Balancer) -> &'static str {
+pub(crate) fn balancer(balancer: &Balancer) -> &'static str {
     match balancer {
         Balancer::LeastRequest => "LEAST_REQUEST",
         Balancer::RoundRobin => "ROUND_ROBIN",
         Balancer::Random => "RANDOM",
+        Balancer::PeakEwma => "PEAK_EWMA",
+        Balancer::ConsistentHash(_) => "CONSISTENT_HASH",
     }
 }
 

@@ -3,22 +3,27 @@
 //! A value that exists is valid: every constructor that can refuse does so, and nothing after
 //! compilation has to check again. The model knows no YAML, no labels and no protobuf.
 
+mod balance;
 mod listener;
 mod names;
+mod protect;
 mod route;
 mod service;
 
+pub use balance::{
+    Balancer, ConsistentHash, Distribute, HashKey, HashTable, LoadBalancer, Locality,
+    LocalityPolicy, Warmup,
+};
 pub use listener::{Limits, Listener, PathPolicy, Protocol, TrustedHops};
 pub use names::{
     EndpointId, Invalid, ListenerName, RouteName, ServiceName, Source, VersionName, Weight,
 };
+pub use protect::{ConnectionPool, FailurePercentage, OutlierDetection, RetryLimit, SuccessRate};
 pub use route::{
     BackendRef, Filter, HeaderEdits, HostPattern, Match, PathMatch, PathModifier, Redirect, Retry,
     RetryOn, Rewrite, Route, Rule, Sticky, StickyKey, Timeouts, ValueMatch,
 };
-pub use service::{
-    Admission, Balancer, ConnectionPool, Endpoint, HealthCheck, HealthProbe, Service, Version,
-};
+pub use service::{Admission, Endpoint, HealthCheck, HealthProbe, Service, Version};
 
 use std::sync::Arc;
 

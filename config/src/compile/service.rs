@@ -7,8 +7,8 @@ use std::time::Duration;
 use super::report::Report;
 use super::{header, path, share};
 use crate::model::{
-    Admission, Balancer, ConnectionPool, Endpoint, EndpointId, HealthCheck, HealthProbe, Service,
-    ServiceName, Version, VersionName, Weight,
+    Admission, Balancer, ConnectionPool, Endpoint, EndpointId, HealthCheck, HealthProbe,
+    LoadBalancer, OutlierDetection, Service, ServiceName, Version, VersionName, Weight,
 };
 use crate::raw::{self, At, millis_or_more};
 
@@ -103,8 +103,12 @@ fn compile_one(name: &At<String>, parts: &[&raw::Service], report: &mut Report) 
     Some(Service {
         versions: versions(parts, &endpoints, report),
         endpoints,
-        balancer: first(parts, |part| part.load_balancer.as_ref())
-            .map_or(Balancer::default(), |raw| balancer(raw, report)),
+        load_balancer: LoadBalancer {
+            balancer: first(parts, |part| part.load_balancer.as_ref())
+                .map_or(Balancer::default(), |raw| balancer(raw, report)),
+            ..LoadBalancer::default()
+        },
+        outlier: OutlierDetection::default(),
         pool: pool.unwrap_or_default(),
         health_check,
         drain_timeout: first(parts, |part| part.drain_timeout.as_ref())
@@ -188,12 +192,11 @@ fn endpoint(
         other => other,
     };
     Some(Endpoint {
-        id,
-        address: address.value,
         version,
         weight: raw.weight.as_ref().map_or(Weight::ONE, |at| at.value),
         admission,
         source: place.source.clone(),
+        ..Endpoint::new(id, address.value)
     })
 }
 

@@ -4,7 +4,10 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{EndpointId, ServiceName, Source, VersionName, Weight};
+use super::{
+    ConnectionPool, EndpointId, LoadBalancer, Locality, OutlierDetection, ServiceName, Source,
+    VersionName, Weight,
+};
 
 /// A named group of endpoints.
 #[derive(Debug, Clone, PartialEq)]
@@ -15,13 +18,32 @@ pub struct Service {
     pub versions: Vec<Version>,
     /// Sorted by id; ids are unique in the service.
     pub endpoints: Vec<Endpoint>,
-    pub balancer: Balancer,
+    pub load_balancer: LoadBalancer,
     pub pool: ConnectionPool,
+    pub outlier: OutlierDetection,
     /// `None`: an endpoint is as its source says ([`Admission`]).
     pub health_check: Option<HealthCheck>,
     /// How long requests in flight on a removed endpoint may go on. Default 30 s.
     pub drain_timeout: Duration,
     pub source: Source,
+}
+
+impl Service {
+    /// A service without endpoints, with every policy at its default.
+    #[must_use]
+    pub fn new(name: ServiceName) -> Self {
+        Self {
+            name,
+            versions: Vec::new(),
+            endpoints: Vec::new(),
+            load_balancer: LoadBalancer::default(),
+            pool: ConnectionPool::default(),
+            outlier: OutlierDetection::default(),
+            health_check: None,
+            drain_timeout: Duration::from_secs(30),
+            source: Source::default(),
+        }
+    }
 }
 
 /// A version and its share.
@@ -39,8 +61,29 @@ pub struct Endpoint {
     pub version: VersionName,
     /// Relative to the other endpoints of the same version. Default 1.
     pub weight: Weight,
+    /// 0 is asked first; a higher number takes what those before it cannot (Envoy, priority levels). Default 0.
+    pub priority: u8,
+    /// Where it runs, for load balancing by locality.
+    pub locality: Option<Locality>,
     pub admission: Admission,
     pub source: Source,
+}
+
+impl Endpoint {
+    /// An endpoint of the stable version that is ready, with weight 1.
+    #[must_use]
+    pub fn new(id: EndpointId, address: SocketAddr) -> Self {
+        Self {
+            id,
+            address,
+            version: VersionName::stable(),
+            weight: Weight::ONE,
+            priority: 0,
+            locality: None,
+            admission: Admission::Ready,
+            source: Source::default(),
+        }
+    }
 }
 
 /// What the source of an endpoint says of it; the proxy's own probes come on top.
@@ -54,41 +97,6 @@ pub enum Admission {
     NotReady(Arc<str>),
     /// Takes no new requests; those in flight finish.
     Draining,
-}
-
-/// How an endpoint is picked within a version.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Balancer {
-    /// Fewest requests in flight of two drawn at random.
-    #[default]
-    LeastRequest,
-    /// Smooth weighted round robin.
-    RoundRobin,
-    Random,
-}
-
-/// Bounds on connections and requests towards a service.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ConnectionPool {
-    /// Default 3 s.
-    pub connect_timeout: Duration,
-    /// An idle connection is closed after this. Default 60 s.
-    pub idle_timeout: Duration,
-    /// 0: no bound. Default 0.
-    pub max_requests_per_connection: u32,
-    /// Idle connections kept per endpoint and worker. Default 128.
-    pub max_idle_per_endpoint: usize,
-}
-
-impl Default for ConnectionPool {
-    fn default() -> Self {
-        Self {
-            connect_timeout: Duration::from_secs(3),
-            idle_timeout: Duration::from_secs(60),
-            max_requests_per_connection: 0,
-            max_idle_per_endpoint: 128,
-        }
-    }
 }
 
 /// An active check.

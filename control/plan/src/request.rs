@@ -220,7 +220,7 @@ fn list(names: &[String]) -> String {
 mod tests {
     use std::sync::Arc;
 
-    use weir_config::model::{Endpoint, EndpointId, Source};
+    use weir_config::model::{Endpoint, EndpointId};
 
     use super::*;
     use crate::overrides::tests::{service, told};
@@ -228,12 +228,12 @@ mod tests {
     fn model() -> Model {
         let mut shop = service("shop", "canary=5 stable=95");
         let endpoint = |version: &str, admission| Endpoint {
-            id: EndpointId::new(version).unwrap(),
-            address: ([127, 0, 0, 1], 9001).into(),
             version: VersionName::new(version).unwrap(),
-            weight: Weight::ONE,
             admission,
-            source: Source::default(),
+            ..Endpoint::new(
+                EndpointId::new(version).unwrap(),
+                ([127, 0, 0, 1], 9001).into(),
+            )
         };
         Arc::get_mut(&mut shop).unwrap().endpoints = vec![
             endpoint("canary", Admission::NotReady(Arc::from("starting"))),

@@ -68,9 +68,12 @@ pub enum Balancer {
 impl Balancer {
     /// A fresh balancer of this kind. One that has a place in a sequence starts at a random one.
     #[must_use]
-    pub fn new(kind: model::Balancer, rng: &mut impl Rng) -> Self {
+    pub fn new(kind: &model::Balancer, rng: &mut impl Rng) -> Self {
         match kind {
-            model::Balancer::LeastRequest => Self::LeastRequest(LeastRequest),
+            // No configuration asks for the last two yet.
+            model::Balancer::LeastRequest
+            | model::Balancer::PeakEwma
+            | model::Balancer::ConsistentHash(_) => Self::LeastRequest(LeastRequest),
             model::Balancer::RoundRobin => Self::RoundRobin(RoundRobin::new(rng)),
             model::Balancer::Random => Self::Random(Random),
         }

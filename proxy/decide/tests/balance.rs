@@ -61,7 +61,7 @@ impl Candidates for Pool {
 }
 
 /// Counts over so many picks, with nothing in flight.
-fn deal(kind: model::Balancer, pool: &Pool, picks: usize, seed: u64) -> Vec<usize> {
+fn deal(kind: &model::Balancer, pool: &Pool, picks: usize, seed: u64) -> Vec<usize> {
     let mut rng = SmallRng::seed_from_u64(seed);
     let mut balancer = Balancer::new(kind, &mut rng);
     let mut counts = vec![0; pool.len()];
@@ -88,7 +88,7 @@ fn assert_shares(counts: &[usize], shares: &[u32], what: &str) {
 #[test]
 fn an_idle_pool_is_used_by_weight() {
     for seed in 0..20 {
-        for kind in ALL {
+        for kind in &ALL {
             for weights in [&[10, 10, 10, 10][..], &[10, 20, 70], &[10, 30, 0, 60]] {
                 let counts = deal(kind, &Pool::new(weights), 20_000, seed);
                 // Of two idle ones drawn by weight the first is taken, so least request is exact too.
@@ -101,7 +101,7 @@ fn an_idle_pool_is_used_by_weight() {
 #[test]
 fn a_long_list_with_different_weights_is_used_by_weight() {
     let weights: Vec<u32> = (0..500).map(|n| 1 + n % 7).collect();
-    for kind in ALL {
+    for kind in &ALL {
         assert_shares(
             &deal(kind, &Pool::new(&weights), 500_000, 5),
             &weights,
@@ -114,12 +114,12 @@ fn a_long_list_with_different_weights_is_used_by_weight() {
 fn round_robin_is_exact_over_each_cycle_and_starts_anywhere() {
     let mut firsts = std::collections::HashSet::new();
     for seed in 0..60 {
-        let counts = deal(model::Balancer::RoundRobin, &Pool::new(&[1; 7]), 700, seed);
+        let counts = deal(&model::Balancer::RoundRobin, &Pool::new(&[1; 7]), 700, seed);
         assert_eq!(counts, [100; 7], "seed {seed}");
-        let first = deal(model::Balancer::RoundRobin, &Pool::new(&[1; 7]), 1, seed);
+        let first = deal(&model::Balancer::RoundRobin, &Pool::new(&[1; 7]), 1, seed);
         firsts.insert(first.iter().position(|&count| count == 1));
         let counts = deal(
-            model::Balancer::RoundRobin,
+            &model::Balancer::RoundRobin,
             &Pool::new(&[1, 2, 5]),
             800,
             seed,
@@ -133,7 +133,7 @@ fn round_robin_is_exact_over_each_cycle_and_starts_anywhere() {
 
 #[test]
 fn an_endpoint_that_is_out_leaves_its_share_to_all_others() {
-    for kind in ALL {
+    for kind in &ALL {
         for weights in [&[5; 6][..], &[5, 5, 5, 10, 10, 10]] {
             let mut pool = Pool::new(weights);
             pool.out[1] = true;
@@ -147,7 +147,7 @@ fn an_endpoint_that_is_out_leaves_its_share_to_all_others() {
 
 #[test]
 fn no_endpoint_available_is_no_pick() {
-    for kind in ALL {
+    for kind in &ALL {
         for len in [0, 1, 2, 5, 100] {
             let mut pool = Pool::new(&vec![1; len]);
             pool.out.fill(true);
@@ -164,7 +164,7 @@ fn no_endpoint_available_is_no_pick() {
 #[test]
 fn a_retry_goes_elsewhere_until_there_is_no_elsewhere() {
     // semantics 26
-    for kind in ALL {
+    for kind in &ALL {
         for weights in [&[1, 1][..], &[3, 3, 3, 3, 3], &[1, 2, 3]] {
             for seed in 0..200 {
                 let mut rng = SmallRng::seed_from_u64(seed);
@@ -188,7 +188,7 @@ fn a_retry_goes_elsewhere_until_there_is_no_elsewhere() {
     }
     let mut alone = Pool::new(&[1]);
     alone.tried[0] = true;
-    for kind in ALL {
+    for kind in &ALL {
         let mut rng = SmallRng::seed_from_u64(1);
         assert_eq!(
             Balancer::new(kind, &mut rng).pick(&alone, &mut rng),
@@ -201,17 +201,17 @@ fn a_retry_goes_elsewhere_until_there_is_no_elsewhere() {
 fn least_request_keeps_away_from_the_loaded() {
     let mut pool = Pool::new(&[1; 10]);
     pool.loads[3] = 50;
-    assert_eq!(deal(model::Balancer::LeastRequest, &pool, 5000, 2)[3], 0);
+    assert_eq!(deal(&model::Balancer::LeastRequest, &pool, 5000, 2)[3], 0);
     // By weight: 10 in flight on a weight of 10 is as much as 1 on a weight of 1.
     let mut pool = Pool::new(&[1, 10]);
     pool.loads = vec![1, 9];
     assert_eq!(
-        deal(model::Balancer::LeastRequest, &pool, 1000, 2),
+        deal(&model::Balancer::LeastRequest, &pool, 1000, 2),
         [0, 1000]
     );
     pool.loads = vec![1, 11];
     assert_eq!(
-        deal(model::Balancer::LeastRequest, &pool, 1000, 2),
+        deal(&model::Balancer::LeastRequest, &pool, 1000, 2),
         [1000, 0]
     );
 }
@@ -224,7 +224,10 @@ fn where_two_are_left_both_are_compared() {
         pool.out.fill(true);
         (pool.out[3], pool.out[7]) = (false, false);
         pool.loads[3] = 50;
-        assert_eq!(deal(model::Balancer::LeastRequest, &pool, 2000, 6)[7], 2000);
+        assert_eq!(
+            deal(&model::Balancer::LeastRequest, &pool, 2000, 6)[7],
+            2000
+        );
     }
 }
 
@@ -232,7 +235,7 @@ fn where_two_are_left_both_are_compared() {
 fn under_slow_and_fast_endpoints_least_request_keeps_queues_level() {
     for seed in 0..30 {
         let mut rng = SmallRng::seed_from_u64(seed);
-        let mut balancer = Balancer::new(model::Balancer::LeastRequest, &mut rng);
+        let mut balancer = Balancer::new(&model::Balancer::LeastRequest, &mut rng);
         let mut pool = Pool::new(&[1; 20]);
         let mut served = [0u32; 20];
         for step in 0..20_000 {
@@ -261,7 +264,7 @@ fn under_slow_and_fast_endpoints_least_request_keeps_queues_level() {
 
 #[test]
 fn ten_thousand_endpoints_cost_a_few_looks() {
-    for kind in ALL {
+    for kind in &ALL {
         let mut pool = Pool::new(&vec![1; 10_000]);
         for dead in 0..1000 {
             pool.out[dead * 10] = true;

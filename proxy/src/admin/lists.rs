@@ -158,7 +158,7 @@ pub(super) fn services(snapshot: &Snapshot, metrics: &Metrics) -> Services {
                 .iter()
                 .filter(|state| state.is_available())
                 .count(),
-            balancer: text::balancer(service.balancer).to_owned(),
+            balancer: text::balancer(&service.load_balancer.balancer).to_owned(),
             health_check: service.health_check.as_ref().map(text::health_check),
             source: service.source.to_string(),
         }

@@ -142,11 +142,13 @@ pub(super) fn sticky(key: &StickyKey) -> String {
 }
 
 /// The DestinationRule name.
-pub(super) fn balancer(balancer: Balancer) -> &'static str {
+pub(super) fn balancer(balancer: &Balancer) -> &'static str {
     match balancer {
         Balancer::LeastRequest => "LEAST_REQUEST",
         Balancer::RoundRobin => "ROUND_ROBIN",
         Balancer::Random => "RANDOM",
+        Balancer::PeakEwma => "PEAK_EWMA",
+        Balancer::ConsistentHash(_) => "CONSISTENT_HASH",
     }
 }
 

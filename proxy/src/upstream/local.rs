@@ -199,7 +199,10 @@ impl LocalService {
                     .map(|at| Rc::clone(&endpoints[*at]))
                     .collect();
                 LocalVersion {
-                    balancer: RefCell::new(Balancer::new(table.service.balancer, random)),
+                    balancer: RefCell::new(Balancer::new(
+                        &table.service.load_balancer.balancer,
+                        random,
+                    )),
                     spread: Spread::of(members.iter().map(|m| m.weight.get())),
                     members,
                 }
@@ -236,7 +239,8 @@ impl LocalService {
                     .zip(&version.members)
                     .all(|(a, b)| Rc::ptr_eq(a, b))
                 && old.spread == version.spread
-                && before.table.service.balancer == self.table.service.balancer;
+                && before.table.service.load_balancer.balancer
+                    == self.table.service.load_balancer.balancer;
             if same {
                 version.balancer = RefCell::new(old.balancer.borrow().clone());
             }

@@ -279,29 +279,19 @@ impl Registry {
 mod tests {
     use super::*;
 
-    use weir_config::model::{Balancer, ConnectionPool, Service, Source, VersionName, Weight};
+    use weir_config::model::Service;
 
     fn endpoint(id: &str, address: &str, admission: Admission) -> Endpoint {
         Endpoint {
-            id: id.parse().unwrap(),
-            address: address.parse().unwrap(),
-            version: VersionName::stable(),
-            weight: Weight::ONE,
             admission,
-            source: Source::default(),
+            ..Endpoint::new(id.parse().unwrap(), address.parse().unwrap())
         }
     }
 
     fn model(endpoints: Vec<Endpoint>) -> Model {
         let service = Service {
-            name: "shop".parse().unwrap(),
-            versions: vec![],
             endpoints,
-            balancer: Balancer::default(),
-            pool: ConnectionPool::default(),
-            health_check: None,
-            drain_timeout: std::time::Duration::from_secs(30),
-            source: Source::default(),
+            ..Service::new("shop".parse().unwrap())
         };
         Model {
             services: vec![Arc::new(service)],

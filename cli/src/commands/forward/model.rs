@@ -4,9 +4,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use weir_config::model::{
-    Admission, BackendRef, Balancer, ConnectionPool, Endpoint, EndpointId, Invalid, Limits,
-    Listener, ListenerName, Match, Model, PathMatch, PathPolicy, Protocol, Retry, Route, RouteName,
-    Rule, Service, ServiceName, Source, Timeouts, TrustedHops, Version, VersionName, Weight,
+    Admission, BackendRef, Endpoint, EndpointId, Invalid, Limits, Listener, ListenerName, Match,
+    Model, PathMatch, PathPolicy, Protocol, Retry, Route, RouteName, Rule, Service, ServiceName,
+    Source, Timeouts, TrustedHops, Version, VersionName, Weight,
 };
 
 const NAME: &str = "forward";
@@ -37,17 +37,13 @@ pub(super) fn forwarding(from: SocketAddr, to: &[Target]) -> Result<Model, Inval
             source: source(),
         })],
         services: vec![Arc::new(Service {
-            name: service.clone(),
             versions: vec![Version {
                 name: VersionName::stable(),
                 weight: Weight::ONE,
             }],
             endpoints: to.iter().map(endpoint).collect::<Result<_, _>>()?,
-            balancer: Balancer::default(),
-            pool: ConnectionPool::default(),
-            health_check: None,
-            drain_timeout: std::time::Duration::from_secs(30),
             source: source(),
+            ..Service::new(service.clone())
         })],
         routes: vec![Arc::new(route(service)?)],
     })
@@ -55,17 +51,15 @@ pub(super) fn forwarding(from: SocketAddr, to: &[Target]) -> Result<Model, Inval
 
 fn endpoint(target: &Target) -> Result<Endpoint, Invalid> {
     let address = target.address;
+    let id = EndpointId::new(&format!("{NAME}@{}", bare(address)))?;
     Ok(Endpoint {
-        id: EndpointId::new(&format!("{NAME}@{}", bare(address)))?,
-        address,
-        version: VersionName::stable(),
-        weight: Weight::ONE,
         admission: if target.probe {
             Admission::Probe
         } else {
             Admission::Ready
         },
         source: source(),
+        ..Endpoint::new(id, address)
     })
 }
 

@@ -1,6 +1,5 @@
 use weir_config::model::{
-    BackendRef, Balancer, ConnectionPool, EndpointId, Match, PathMatch, Retry, Route, RouteName,
-    Source, Timeouts,
+    BackendRef, EndpointId, Match, PathMatch, Retry, Route, RouteName, Source, Timeouts,
 };
 
 use super::*;
@@ -17,14 +16,8 @@ pub(crate) fn service(name: &str, versions: &str) -> Arc<Service> {
         })
         .collect();
     Arc::new(Service {
-        name: ServiceName::new(name).unwrap(),
         versions,
-        endpoints: Vec::new(),
-        balancer: Balancer::default(),
-        pool: ConnectionPool::default(),
-        health_check: None,
-        drain_timeout: std::time::Duration::from_secs(30),
-        source: Source::default(),
+        ..Service::new(ServiceName::new(name).unwrap())
     })
 }
 
@@ -210,12 +203,12 @@ fn what_no_override_concerns_is_shared_and_not_copied() {
 #[test]
 fn a_version_whose_last_container_is_told_to_stop_loses_its_share_under_an_override_too() {
     let endpoint = |version: &str, admission| Endpoint {
-        id: EndpointId::new(version).unwrap(),
-        address: ([127, 0, 0, 1], 80).into(),
         version: VersionName::new(version).unwrap(),
-        weight: Weight::ONE,
         admission,
-        source: Source::default(),
+        ..Endpoint::new(
+            EndpointId::new(version).unwrap(),
+            ([127, 0, 0, 1], 80).into(),
+        )
     };
     let split = |admission: Admission| {
         let mut shop = service("shop", "canary=0 stable=100");

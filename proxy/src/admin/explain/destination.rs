@@ -138,7 +138,7 @@ fn choose(
     else {
         return Lead::NoBackend;
     };
-    let balancer = text::balancer(table.service.balancer);
+    let balancer = text::balancer(&table.service.load_balancer.balancer);
     pick.balancer = Some(balancer.to_owned());
     pick.available = leaf.available;
     let version = leaf.version.as_deref().unwrap_or("no version");

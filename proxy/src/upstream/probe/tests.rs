@@ -3,9 +3,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
-use weir_config::model::{
-    Endpoint, EndpointId, HealthProbe, Model, Service, ServiceName, Source, VersionName, Weight,
-};
+use weir_config::model::{Endpoint, EndpointId, HealthProbe, Model, Service, ServiceName};
 
 use super::*;
 use crate::snapshot::Interner;
@@ -35,22 +33,13 @@ fn publish(
     let id: EndpointId = "a:1".parse().unwrap();
     let name: ServiceName = "shop".parse().unwrap();
     let endpoint = Endpoint {
-        id: id.clone(),
-        address,
-        version: VersionName::stable(),
-        weight: Weight::ONE,
         admission,
-        source: Source::default(),
+        ..Endpoint::new(id.clone(), address)
     };
     let service = Service {
-        name: name.clone(),
-        versions: vec![],
         endpoints: vec![endpoint],
-        balancer: Default::default(),
-        pool: Default::default(),
         health_check: check,
-        drain_timeout: Duration::from_secs(30),
-        source: Source::default(),
+        ..Service::new(name.clone())
     };
     let model = Arc::new(Model {
         services: vec![Arc::new(service)],

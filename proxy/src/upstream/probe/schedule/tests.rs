@@ -1,4 +1,4 @@
-use weir_config::model::{Admission, Endpoint, Model, Service, Source, VersionName, Weight};
+use weir_config::model::{Admission, Endpoint, Model, Service};
 
 use super::*;
 use crate::upstream::registry::Registry;
@@ -7,22 +7,12 @@ const STEADY: f64 = 1.0;
 
 fn states(ids: &[&str]) -> Vec<Arc<EndpointState>> {
     let endpoint = |id: &&str| Endpoint {
-        id: id.parse().unwrap(),
-        address: "127.0.0.1:1".parse().unwrap(),
-        version: VersionName::stable(),
-        weight: Weight::ONE,
         admission: Admission::Probe,
-        source: Source::default(),
+        ..Endpoint::new(id.parse().unwrap(), "127.0.0.1:1".parse().unwrap())
     };
     let service = Service {
-        name: "shop".parse().unwrap(),
-        versions: vec![],
         endpoints: ids.iter().map(endpoint).collect(),
-        balancer: Default::default(),
-        pool: Default::default(),
-        health_check: None,
-        drain_timeout: Duration::from_secs(30),
-        source: Source::default(),
+        ..Service::new("shop".parse().unwrap())
     };
     let registry = Registry::default();
     let model = Model {
