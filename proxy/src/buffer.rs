@@ -100,8 +100,9 @@ impl Deref for Buffer {
 
 impl Drop for Buffer {
     fn drop(&mut self) {
-        let bytes = std::mem::take(&mut self.bytes);
-        self.home.give_back(bytes);
+        if !self.bytes.is_empty() {
+            self.home.give_back(std::mem::take(&mut self.bytes));
+        }
     }
 }
 

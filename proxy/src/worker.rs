@@ -47,7 +47,11 @@ pub(crate) struct Worker {
     pub(crate) log: LogShard,
     pub(crate) random: RefCell<Random>,
     /// Parsed heads and output, lent to connections while they serve a request.
-    pub(crate) scratch: RefCell<Vec<Scratch>>,
+    #[expect(
+        clippy::vec_box,
+        reason = "each is moved out and in again for every request"
+    )]
+    pub(crate) scratch: RefCell<Vec<Box<Scratch>>>,
     /// Connections to endpoints that are open, idle ones included.
     pub(crate) upstream_open: Rc<Cell<usize>>,
     draining: Cell<bool>,

@@ -51,11 +51,18 @@ pub struct Request<'r, H: ?Sized> {
     pub host: &'r str,
     /// As [`crate::path::canonicalize`] returns it.
     pub path: &'r str,
-    /// What follows `?`, as it arrived.
-    pub query: Option<&'r str>,
+    /// What follows `?`, as it arrived; read as text only where a rule that fits so far asks for a parameter.
+    pub query: Option<&'r [u8]>,
     pub method: &'r str,
     /// Asked only where a rule that fits so far has header conditions.
     pub headers: &'r H,
+}
+
+impl<'r, H: ?Sized> Request<'r, H> {
+    /// The query as text; none where it is not UTF-8.
+    fn query_text(&self) -> Option<&'r str> {
+        self.query.and_then(|query| std::str::from_utf8(query).ok())
+    }
 }
 
 /// Numbers the rules of one table from 0 without gaps, in the order of the routes and their rules, so

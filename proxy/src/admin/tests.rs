@@ -1,5 +1,5 @@
 use std::path::Path;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::Request;
@@ -11,7 +11,7 @@ use super::types::{Endpoints, Listeners, Routes, Services};
 use super::*;
 use crate::http::h1::head::Method;
 use crate::snapshot::{Interner, ListenerId, SeriesIds};
-use crate::telemetry::{Flag, Record};
+use crate::telemetry::{Flag, Sample};
 use crate::upstream::registry::{EndpointState, Health, Registry};
 
 mod explain;
@@ -143,19 +143,9 @@ impl Plane {
             service: self.labels.id("shop"),
             version: self.labels.id(version),
         };
-        let client = std::net::Ipv4Addr::LOCALHOST.into();
-        self.metrics.shard().record(&Record {
-            time: SystemTime::UNIX_EPOCH,
+        self.metrics.shard().record(&Sample {
             series: ids,
-            listener: "web",
-            route: "shop",
-            service: "shop",
-            version: "",
-            endpoint: None,
-            method: b"GET",
-            method_kind: Method::Get,
-            host: b"",
-            path: b"/",
+            method: Method::Get,
             minor: 1,
             status: 200,
             flag: Flag::None,
@@ -163,11 +153,6 @@ impl Plane {
             bytes_out: 0,
             duration: Duration::ZERO,
             upstream: None,
-            attempts: 1,
-            client,
-            peer: (client, 1).into(),
-            request_id: b"",
-            trace_id: None,
         });
     }
 }

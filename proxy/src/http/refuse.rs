@@ -7,7 +7,7 @@ use super::forward::{After, send};
 use super::h1::head::{Method, RequestHead};
 use super::h1::serve::{Connection, Scratch};
 use crate::snapshot::SeriesIds;
-use crate::telemetry::Record;
+use crate::telemetry::{Record, Sample};
 use crate::upstream::local::Local;
 
 /// Answers a head that was refused, counts and logs it. The connection cannot be used any further.
@@ -36,21 +36,12 @@ pub(crate) async fn head(
     let sent = send(conn, &scratch.front).await;
     let table = local.snapshot.listener(conn.listener);
     let label = table.map(|table| table.label).unwrap_or_default();
-    let record = Record {
-        time: SystemTime::now(),
+    let sample = Sample {
         series: SeriesIds {
             listener: label,
             ..SeriesIds::default()
         },
-        listener: table.map_or("", |table| table.listener.name.as_str()),
-        route: "",
-        service: "",
-        version: "",
-        endpoint: None,
-        method: b"",
-        method_kind: Method::Other,
-        host: b"",
-        path: b"",
+        method: Method::Other,
         minor: 1,
         status: error.status(),
         flag: error.flag(),
@@ -58,13 +49,24 @@ pub(crate) async fn head(
         bytes_out: scratch.front.len() as u64,
         duration: started.elapsed(),
         upstream: None,
+    };
+    conn.worker.metrics.record(&sample);
+    conn.worker.log.log(|| Record {
+        time: SystemTime::now(),
+        sample,
+        listener: table.map_or("", |table| table.listener.name.as_str()),
+        route: "",
+        service: "",
+        version: "",
+        endpoint: None,
+        method: b"",
+        host: b"",
+        path: b"",
         attempts: 0,
         client: conn.peer.ip(),
         peer: conn.peer,
         request_id: b"",
         trace_id: None,
-    };
-    conn.worker.metrics.record(&record);
-    conn.worker.log.log(&record);
+    });
     if sent { After::Linger } else { After::Close }
 }

@@ -1,4 +1,4 @@
-//! One request, as it is counted and logged when it ends.
+//! One request, as it is counted ([`Sample`]) and logged ([`Record`]) when it ends.
 
 use std::net::SocketAddr;
 use std::time::{Duration, SystemTime};
@@ -58,22 +58,12 @@ impl Flag {
     }
 }
 
-/// All that is known of a request when it has ended. Borrowed: nothing is copied unless it is logged.
-#[derive(Debug)]
-pub struct Record<'a> {
-    pub time: SystemTime,
+/// What is counted of a request when it has ended.
+#[derive(Debug, Clone, Copy)]
+pub struct Sample {
     /// Interned label values: listener, route, service, version.
     pub series: SeriesIds,
-    pub listener: &'a str,
-    pub route: &'a str,
-    pub service: &'a str,
-    pub version: &'a str,
-    pub endpoint: Option<&'a str>,
-    pub method: &'a [u8],
-    pub method_kind: Method,
-    pub host: &'a [u8],
-    /// The canonical path, or the raw one where the request was refused; never the query.
-    pub path: &'a [u8],
+    pub method: Method,
     /// 1.0 or 1.1 by its minor version.
     pub minor: u8,
     /// 0 where nothing was answered.
@@ -84,6 +74,23 @@ pub struct Record<'a> {
     pub duration: Duration,
     /// From the first try to the head of the response; `None` where no endpoint answered.
     pub upstream: Option<Duration>,
+}
+
+/// All that a line of the log says of a request; gathered only where there is a log. Borrowed: nothing is copied
+/// but into the line.
+#[derive(Debug, Clone)]
+pub struct Record<'a> {
+    pub time: SystemTime,
+    pub sample: Sample,
+    pub listener: &'a str,
+    pub route: &'a str,
+    pub service: &'a str,
+    pub version: &'a str,
+    pub endpoint: Option<&'a str>,
+    pub method: &'a [u8],
+    pub host: &'a [u8],
+    /// The canonical path, or the raw one where the request was refused; never the query.
+    pub path: &'a [u8],
     pub attempts: u8,
     pub client: std::net::IpAddr,
     pub peer: SocketAddr,

@@ -81,7 +81,10 @@ impl Conditions {
             }
         }
         for (at, (name, want)) in self.query.iter().enumerate() {
-            match request.query.and_then(|query| query::value(query, name)) {
+            match request
+                .query_text()
+                .and_then(|query| query::value(query, name))
+            {
                 None => return Some(Failure::QueryAbsent(at)),
                 Some(value) if !query::matches(want, value) => {
                     return Some(Failure::QueryDiffers(at));

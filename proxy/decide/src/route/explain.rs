@@ -197,7 +197,7 @@ fn wrong_rest<H: Headers + ?Sized>(want: &Match, request: &Request<'_, H>) -> Op
         Failure::QueryDiffers(at) => {
             let (name, value) = &want.query[at];
             let raw = request
-                .query
+                .query_text()
                 .and_then(|query| query::value(query, name))
                 .unwrap_or_default();
             Outcome::QueryDiffers {

@@ -26,7 +26,7 @@ fn check(routes: &[Arc<Route>], target: &str, headers: Fields<'_>, expected: &st
         let request = Request {
             host: &rest[..at],
             path,
-            query,
+            query: query.map(str::as_bytes),
             method,
             headers,
         };
@@ -341,7 +341,7 @@ fn an_explanation_says_why_each_rule_did_not_answer() {
             .collect()
     };
     assert_eq!(
-        explain(Some("v=1"), &[]),
+        explain(Some(b"v=1"), &[]),
         [
             "query: query parameter v is \"1\", not \"2\"",
             "put: path /apix is not under /api",

@@ -71,7 +71,7 @@ impl Question {
         route::Request {
             host: &self.host,
             path,
-            query: self.query.as_deref(),
+            query: self.query.as_deref().map(str::as_bytes),
             method: &self.method,
             headers: &self.headers,
         }

@@ -4,11 +4,13 @@ use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::{Duration, Instant, SystemTime};
 
+use weir_config::model::Listener;
+
 use crate::http::h1::flow::Flow;
 use crate::http::h1::head::Known;
 use crate::http::h1::serve::{Connection, Scratch};
 use crate::snapshot::{RuleTable, SeriesIds};
-use crate::telemetry::{Flag, Record};
+use crate::telemetry::{Flag, Record, Sample};
 use crate::upstream::local::{Local, LocalEndpoint, LocalService};
 
 /// A request as it goes on.
@@ -75,49 +77,24 @@ impl Entry<'_> {
         {
             endpoint.state.count_error();
         }
-        let bytes = conn.buffer.filled();
         let head = &scratch.head;
         let table = local.snapshot.listener(conn.listener);
         let version = self
             .service
             .as_ref()
             .map(|service| (service, &service.table.versions[self.version]));
-        let series = SeriesIds {
-            listener: table.map(|table| table.label).unwrap_or_default(),
-            route: self.rule.map(|rule| rule.label).unwrap_or_default(),
-            service: version
-                .map(|(service, _)| service.table.label)
-                .unwrap_or_default(),
-            version: version
-                .map(|(_, version)| version.label)
-                .unwrap_or_default(),
-        };
-        let own_id = head
-            .fields
-            .iter()
-            .find(|f| f.known == Known::RequestId && !f.drop);
-        let trace = head.fields.iter().find(|f| f.known == Known::TraceParent);
-        let record = Record {
-            time: SystemTime::now(),
-            series,
-            listener: table.map_or("", |table| table.listener.name.as_str()),
-            route: self.rule.map_or("", |rule| rule.route.name.as_str()),
-            service: version.map_or("", |(service, _)| service.table.service.name.as_str()),
-            version: version.map_or("", |(s, _)| {
-                s.table.service.versions[self.version].name.as_str()
-            }),
-            endpoint: self
-                .endpoint
-                .as_ref()
-                .map(|endpoint| endpoint.id().as_str()),
-            method: head.method.get(bytes),
-            method_kind: head.kind,
-            host: head.host.span().get(bytes),
-            path: if scratch.path.is_empty() {
-                head.target.path.get(bytes)
-            } else {
-                scratch.path.as_bytes()
+        let sample = Sample {
+            series: SeriesIds {
+                listener: table.map(|table| table.label).unwrap_or_default(),
+                route: self.rule.map(|rule| rule.label).unwrap_or_default(),
+                service: version
+                    .map(|(service, _)| service.table.label)
+                    .unwrap_or_default(),
+                version: version
+                    .map(|(_, version)| version.label)
+                    .unwrap_or_default(),
             },
+            method: head.kind,
             minor: head.minor,
             status: self.status,
             flag: self.flag,
@@ -125,15 +102,51 @@ impl Entry<'_> {
             bytes_out: self.bytes_out,
             duration: self.started.elapsed(),
             upstream: self.upstream,
+        };
+        worker.metrics.record(&sample);
+        worker
+            .log
+            .log(|| self.record(conn, scratch, table.map(|t| &*t.listener), sample));
+    }
+
+    fn record<'r>(
+        &'r self,
+        conn: &'r Connection,
+        scratch: &'r Scratch,
+        listener: Option<&'r Listener>,
+        sample: Sample,
+    ) -> Record<'r> {
+        let (head, bytes) = (&scratch.head, conn.buffer.filled());
+        let own_id = head
+            .fields
+            .iter()
+            .find(|f| f.known == Known::RequestId && !f.drop)
+            .filter(|_| conn.trusted);
+        let trace = head.fields.iter().find(|f| f.known == Known::TraceParent);
+        let service = self.service.as_ref().map(|s| &*s.table.service);
+        Record {
+            time: SystemTime::now(),
+            sample,
+            listener: listener.map_or("", |listener| listener.name.as_str()),
+            route: self.rule.map_or("", |rule| rule.route.name.as_str()),
+            service: service.map_or("", |service| service.name.as_str()),
+            version: service.map_or("", |s| s.versions[self.version].name.as_str()),
+            endpoint: self
+                .endpoint
+                .as_ref()
+                .map(|endpoint| endpoint.id().as_str()),
+            method: head.method.get(bytes),
+            host: head.host.span().get(bytes),
+            path: if scratch.path.is_empty() {
+                head.target.path.get(bytes)
+            } else {
+                scratch.path.as_bytes()
+            },
             attempts: self.attempts,
             client: self.client,
             peer: conn.peer,
-            request_id: own_id
-                .filter(|_| conn.trusted)
-                .map_or(&self.request_id[..], |f| f.value.get(bytes)),
+            request_id: own_id.map_or(&self.request_id[..], |f| f.value.get(bytes)),
             trace_id: trace.and_then(|field| field.value.get(bytes).get(3..35)),
-        };
-        worker.metrics.record(&record);
-        worker.log.log(&record);
+        }
     }
 }

@@ -92,7 +92,7 @@ pub(super) fn route(conn: &Connection, scratch: &Scratch, table: &RouteTable) ->
     table.find(&Request {
         host: &scratch.host,
         path: &scratch.path,
-        query: head.target.query.map(|query| query.text(bytes)),
+        query: head.target.query.map(|query| query.get(bytes)),
         method: match head.kind {
             Method::Other => head.method.text(bytes),
             known => known.label(),

@@ -16,7 +16,7 @@ use tokio::net::tcp::{ReadHalf, WriteHalf};
 
 use super::body::{BodyError, Decoder};
 use super::head::Framing;
-use crate::buffer::{Buffer, BufferPool, LARGE};
+use crate::buffer::{Buffer, BufferPool, LARGE, SMALL};
 
 /// Reads in one turn before other connections get theirs: about a quarter of a MiB. Without a bound,
 /// one large body on a fast link holds up everybody else on the worker.
@@ -236,7 +236,18 @@ impl Flow {
                 (false, true) => &parts[..2],
                 (false, false) => &parts[..],
             };
-            let written = ready!(Pin::new(&mut *to).poll_write_vectored(cx, parts))?;
+            // A little nearly always finds room, and to write it at once spares a look at the driver. A lot may fill the
+            // socket, and the driver's note of that spares a call that would fail.
+            let at_once = match self.data.len() < SMALL {
+                true => to.try_write_vectored(parts),
+                false => Err(io::ErrorKind::WouldBlock.into()),
+            };
+            let written = match at_once {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    ready!(Pin::new(&mut *to).poll_write_vectored(cx, parts))?
+                }
+                at_once => at_once?,
+            };
             if written == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }

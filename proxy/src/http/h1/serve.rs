@@ -30,6 +30,8 @@ pub(crate) struct Connection {
     pub(crate) peer_text: String,
     /// Whether the peer may name its client; settled anew for each request.
     pub(crate) trusted: bool,
+    /// How long the next request is waited for, by the listener as it was last looked at.
+    patience_ms: u64,
 }
 
 /// What one request needs, reused by the next of any connection.
@@ -64,11 +66,14 @@ pub(crate) async fn connection(
     stream: TcpStream,
     peer: SocketAddr,
 ) {
-    let label = worker
-        .local()
-        .snapshot
-        .listener(listener)
-        .map_or(LabelId::default(), |table| table.label);
+    let local = worker.local();
+    let Some(table) = local.snapshot.listener(listener) else {
+        return;
+    };
+    let label = table.label;
+    let patience_ms = table.listener.limits.head_timeout.as_millis() as u64;
+    // It lives as long as the connection does, and the generation should not.
+    drop(local);
     let _counted = Counted::new(&worker, label);
     let peer_text = peer.ip().to_canonical().to_string();
     let forwarded = format!(
@@ -87,6 +92,7 @@ pub(crate) async fn connection(
         forwarded,
         peer_text,
         trusted: false,
+        patience_ms,
     };
     connection.run().await;
 }
@@ -116,19 +122,7 @@ impl Connection {
         if !self.buffer.is_empty() {
             return true;
         }
-        let local = self.worker.local();
-        let Some(table) = local.snapshot.listener(self.listener) else {
-            return false;
-        };
-        let limits = &table.listener.limits;
-        let patience = if first {
-            limits.head_timeout
-        } else {
-            limits.idle_timeout
-        };
-        self.alarm
-            .set(self.worker.timers.now() + patience.as_millis() as u64);
-        drop(local);
+        self.alarm.set(self.worker.timers.now() + self.patience_ms);
         self.buffer = self.worker.buffers.none();
         // A connection that has not asked yet may be about to: a drain ends it only between requests.
         self.alarm.set_idle(!first);
@@ -142,6 +136,7 @@ impl Connection {
         let Some(table) = local.snapshot.listener(self.listener) else {
             return After::Linger;
         };
+        self.patience_ms = table.listener.limits.idle_timeout.as_millis() as u64;
         match self.read_head(&table.listener, &mut scratch.head).await {
             Ok(()) => forward::exchange(self, &local, scratch).await,
             Err(NoRequest::Gone) => After::Close,

@@ -34,17 +34,17 @@ pub(super) fn json(out: &mut Vec<u8>, clock: &mut Clock, record: &Record<'_>) {
         text(out, value);
     }
     out.extend_from_slice(b",\"status\":");
-    number(out, u64::from(record.status));
+    number(out, u64::from(record.sample.status));
     out.extend_from_slice(b",\"flags\":\"");
-    out.extend_from_slice(record.flag.text().as_bytes());
+    out.extend_from_slice(record.sample.flag.text().as_bytes());
     out.extend_from_slice(b"\",\"bytes_in\":");
-    number(out, record.bytes_in);
+    number(out, record.sample.bytes_in);
     out.extend_from_slice(b",\"bytes_out\":");
-    number(out, record.bytes_out);
+    number(out, record.sample.bytes_out);
     out.extend_from_slice(b",\"duration_us\":");
-    number(out, micros(record.duration));
+    number(out, micros(record.sample.duration));
     out.extend_from_slice(b",\"upstream_us\":");
-    match record.upstream {
+    match record.sample.upstream {
         Some(upstream) => number(out, micros(upstream)),
         None => out.extend_from_slice(b"null"),
     }
@@ -71,9 +71,9 @@ pub(super) fn combined(out: &mut Vec<u8>, clock: &mut Clock, record: &Record<'_>
     out.extend_from_slice(b" \"-\" \"-\" ");
     quoted(out, record.host);
     out.push(b' ');
-    quoted(out, record.flag.text().as_bytes());
+    quoted(out, record.sample.flag.text().as_bytes());
     out.push(b' ');
-    number(out, micros(record.duration));
+    number(out, micros(record.sample.duration));
     out.push(b' ');
     quoted(out, record.endpoint.unwrap_or_default().as_bytes());
     out.push(b' ');
@@ -92,16 +92,16 @@ fn common_part(out: &mut Vec<u8>, clock: &mut Clock, record: &Record<'_>) {
         escape::common(record.method, out);
         out.push(b' ');
         escape::common(record.path, out);
-        out.extend_from_slice(if record.minor == 0 {
+        out.extend_from_slice(if record.sample.minor == 0 {
             b" HTTP/1.0"
         } else {
             b" HTTP/1.1"
         });
     }
     out.extend_from_slice(b"\" ");
-    number(out, u64::from(record.status));
+    number(out, u64::from(record.sample.status));
     out.push(b' ');
-    number(out, record.bytes_out);
+    number(out, record.sample.bytes_out);
 }
 
 fn quoted(out: &mut Vec<u8>, value: &[u8]) {

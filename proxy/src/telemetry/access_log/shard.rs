@@ -63,11 +63,11 @@ impl LogShard {
         }
     }
 
-    /// Writes a line into the batch. Never waits.
+    /// Writes a line into the batch; asks for the record only where there is a log. Never waits.
     #[inline]
-    pub(crate) fn log(&self, record: &Record<'_>) {
+    pub(crate) fn log<'r>(&self, record: impl FnOnce() -> Record<'r>) {
         if let Some(inner) = &self.inner {
-            self.write(&mut inner.borrow_mut(), record);
+            self.write(&mut inner.borrow_mut(), &record());
         }
     }
 

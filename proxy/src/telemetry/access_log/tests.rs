@@ -6,7 +6,7 @@ use super::*;
 use crate::http::h1::head::Method;
 use crate::snapshot::{Interner, SeriesIds};
 use crate::telemetry::metrics::Gauges;
-use crate::telemetry::{Flag, Record};
+use crate::telemetry::{Flag, Record, Sample};
 
 /// Sends what is written, and waits before it for the gate where there is one.
 struct Pipe {
@@ -44,23 +44,25 @@ fn record() -> Record<'static> {
     let client = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
     Record {
         time: SystemTime::UNIX_EPOCH + Duration::from_millis(1_794_000_896_007),
-        series: SeriesIds::default(),
+        sample: Sample {
+            series: SeriesIds::default(),
+            method: Method::Get,
+            minor: 1,
+            status: 200,
+            flag: Flag::None,
+            bytes_in: 120,
+            bytes_out: 2345,
+            duration: Duration::from_micros(1500),
+            upstream: Some(Duration::from_micros(900)),
+        },
         listener: "web",
         route: "shop",
         service: "shop",
         version: "canary",
         endpoint: Some("0123456789ab:8080"),
         method: b"GET",
-        method_kind: Method::Get,
         host: b"shop.example.com",
         path: b"/a/b",
-        minor: 1,
-        status: 200,
-        flag: Flag::None,
-        bytes_in: 120,
-        bytes_out: 2345,
-        duration: Duration::from_micros(1500),
-        upstream: Some(Duration::from_micros(900)),
         attempts: 1,
         client,
         peer: (Ipv4Addr::LOCALHOST, 4711).into(),
@@ -69,9 +71,9 @@ fn record() -> Record<'static> {
     }
 }
 
-fn line_of(format: AccessLogFormat, record: &Record<'_>) -> String {
+fn line_of(format: AccessLogFormat, record: Record<'_>) -> String {
     let (log, written, _) = open(format, None);
-    log.shard().log(record);
+    log.shard().log(|| record);
     assert!(log.flush(Duration::from_secs(10)));
     String::from_utf8(written.try_iter().flatten().collect()).unwrap()
 }
@@ -85,7 +87,7 @@ fn dropped(metrics: &Metrics) -> u64 {
 
 #[test]
 fn a_json_line_has_the_documented_keys_in_order() {
-    let line = line_of(AccessLogFormat::Json, &record());
+    let line = line_of(AccessLogFormat::Json, record());
     assert_eq!(
         line,
         concat!(
@@ -113,7 +115,7 @@ fn addresses_of_both_families_are_written_as_everywhere() {
             ..record()
         };
         let line: serde_json::Value =
-            serde_json::from_str(&line_of(AccessLogFormat::Json, &record)).unwrap();
+            serde_json::from_str(&line_of(AccessLogFormat::Json, record)).unwrap();
         assert_eq!(line["client"], peer.ip().to_string());
         assert_eq!(line["peer"], peer.to_string());
     }
@@ -123,15 +125,18 @@ fn addresses_of_both_families_are_written_as_everywhere() {
 #[test]
 fn an_answer_of_our_own_says_so() {
     let record = Record {
-        status: 503,
-        flag: Flag::UH,
-        upstream: None,
+        sample: Sample {
+            status: 503,
+            flag: Flag::UH,
+            upstream: None,
+            ..record().sample
+        },
         endpoint: None,
         version: "",
         ..record()
     };
     let line: serde_json::Value =
-        serde_json::from_str(&line_of(AccessLogFormat::Json, &record)).unwrap();
+        serde_json::from_str(&line_of(AccessLogFormat::Json, record)).unwrap();
     assert_eq!(
         (&line["flags"], &line["status"]),
         (&"UH".into(), &503.into())
@@ -156,7 +161,7 @@ fn hostile_bytes_stay_inside_one_line() {
         AccessLogFormat::Common,
         AccessLogFormat::Combined,
     ] {
-        let line = line_of(format, &record);
+        let line = line_of(format, record.clone());
         assert_eq!(line.matches('\n').count(), 1, "{format:?}");
         assert!(line.len() < 4096, "{format:?} wrote {} bytes", line.len());
         if format == AccessLogFormat::Json {
@@ -170,28 +175,31 @@ fn hostile_bytes_stay_inside_one_line() {
 fn the_common_formats_are_as_httpd_writes_them() {
     let common = r#"192.0.2.1 - - [06/Nov/2026:21:34:56 +0000] "GET /a/b HTTP/1.1" 200 2345"#;
     assert_eq!(
-        line_of(AccessLogFormat::Common, &record()),
+        line_of(AccessLogFormat::Common, record()),
         format!("{common}\n")
     );
     let rest = r#""-" "-" "shop.example.com" "-" 1500 "0123456789ab:8080" "a1b2""#;
     assert_eq!(
-        line_of(AccessLogFormat::Combined, &record()),
+        line_of(AccessLogFormat::Combined, record()),
         format!("{common} {rest}\n")
     );
     let refused = Record {
         method: b"",
         path: b"",
-        status: 400,
+        sample: Sample {
+            status: 400,
+            ..record().sample
+        },
         ..record()
     };
-    assert!(line_of(AccessLogFormat::Common, &refused).contains(r#"] "-" 400 "#));
+    assert!(line_of(AccessLogFormat::Common, refused).contains(r#"] "-" 400 "#));
 }
 
 #[test]
 fn off_writes_nothing_and_starts_nothing() {
     let (log, written, metrics) = open(AccessLogFormat::Off, None);
     let shard = log.shard();
-    shard.log(&record());
+    shard.log(record);
     shard.flush();
     assert!(log.flush(Duration::from_secs(1)));
     assert!(written.try_recv().is_err());
@@ -207,7 +215,7 @@ fn a_stuck_output_costs_lines_that_are_counted_and_never_waits() {
     // Had the worker waited for the output, this would not end before the gate's 20 s.
     let start = Instant::now();
     for _ in 0..lines {
-        shard.log(&record());
+        shard.log(record);
     }
     assert!(start.elapsed() < Duration::from_secs(15));
     assert!(!log.flush(Duration::from_millis(10)), "the queue is full");
@@ -224,7 +232,7 @@ fn a_stuck_output_costs_lines_that_are_counted_and_never_waits() {
 fn lines_for_an_output_that_is_gone_are_counted() {
     let (log, written, metrics) = open(AccessLogFormat::Json, None);
     drop(written);
-    log.shard().log(&record());
+    log.shard().log(record);
     assert!(log.flush(Duration::from_secs(10)));
     assert_eq!(dropped(&metrics), 1);
 }
@@ -237,7 +245,7 @@ fn workers_do_not_mix_their_lines() {
             scope.spawn(|| {
                 let shard = log.shard();
                 for turn in 0..500 {
-                    shard.log(&record());
+                    shard.log(record);
                     if turn % 100 == 0 {
                         shard.flush();
                     }

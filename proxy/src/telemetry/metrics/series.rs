@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use super::histogram::{Histogram, add};
 use crate::http::h1::head::Method;
 use crate::snapshot::SeriesIds;
-use crate::telemetry::{Flag, Record};
+use crate::telemetry::{Flag, Sample};
 
 /// The labels of `weir_requests_total`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,15 +53,15 @@ impl Hash for SeriesKey {
 }
 
 impl SeriesKey {
-    pub(super) fn of(record: &Record<'_>) -> Self {
+    pub(super) fn of(sample: &Sample) -> Self {
         let how = How {
-            method: record.method_kind,
-            class: Class::of(record.status),
-            flag: record.flag,
-            minor: record.minor.min(1),
+            method: sample.method,
+            class: Class::of(sample.status),
+            flag: sample.flag,
+            minor: sample.minor.min(1),
         };
         Self {
-            ids: record.series,
+            ids: sample.series,
             how,
         }
     }
@@ -109,13 +109,13 @@ impl Series {
 
     /// To be called by the one thread that owns it.
     #[inline]
-    pub(super) fn record(&self, record: &Record<'_>) {
+    pub(super) fn record(&self, sample: &Sample) {
         add(&self.requests, 1);
         let group = &*self.group;
-        add(&group.request_bytes, record.bytes_in);
-        add(&group.response_bytes, record.bytes_out);
-        group.duration.observe(record.duration);
-        if let Some(upstream) = record.upstream {
+        add(&group.request_bytes, sample.bytes_in);
+        add(&group.response_bytes, sample.bytes_out);
+        group.duration.observe(sample.duration);
+        if let Some(upstream) = sample.upstream {
             group.upstream.observe(upstream);
         }
     }

@@ -12,7 +12,7 @@ use super::series::{Series, SeriesKey};
 use super::store::ShardId;
 use super::tally::{Tally, TallyView};
 use crate::snapshot::LabelId;
-use crate::telemetry::Record;
+use crate::telemetry::Sample;
 
 /// The counters that one worker writes. Not `Sync`: it belongs to its thread.
 #[derive(Debug)]
@@ -70,25 +70,25 @@ impl Shard {
     }
 
     /// Counts a request that has ended. Allocates and locks only for a series seen for the first time.
-    pub(crate) fn record(&self, record: &Record<'_>) {
-        let key = SeriesKey::of(record);
+    pub(crate) fn record(&self, sample: &Sample) {
+        let key = SeriesKey::of(sample);
         let mut table = self.table.borrow_mut();
         if let Some((last, series)) = &table.last
             && *last == key
             && !series.is_retired()
         {
-            return series.record(record);
+            return series.record(sample);
         }
         if let Some(series) = table.all.get(&key)
             && !series.is_retired()
         {
             let series = Arc::clone(series);
-            series.record(record);
+            series.record(sample);
             table.last = Some((key, series));
             return;
         }
         let series = self.register(&mut table, key);
-        series.record(record);
+        series.record(sample);
         table.last = Some((key, series));
     }
 

@@ -1,9 +1,6 @@
-use std::net::{IpAddr, Ipv4Addr};
-use std::time::SystemTime;
-
 use super::*;
 use crate::http::h1::head::Method;
-use crate::telemetry::{Flag, Record};
+use crate::telemetry::{Flag, Sample};
 
 const NO_GAUGES: Gauges = Gauges {
     draining: false,
@@ -33,20 +30,10 @@ impl Fixture {
         }
     }
 
-    fn record(&self, service: &str, version: &str) -> Record<'static> {
-        let client = IpAddr::V4(Ipv4Addr::LOCALHOST);
-        Record {
-            time: SystemTime::UNIX_EPOCH,
+    fn sample(&self, service: &str, version: &str) -> Sample {
+        Sample {
             series: self.ids(service, version),
-            listener: "web",
-            route: "shop",
-            service: "",
-            version: "",
-            endpoint: None,
-            method: b"GET",
-            method_kind: Method::Get,
-            host: b"shop.example.com",
-            path: b"/",
+            method: Method::Get,
             minor: 1,
             status: 200,
             flag: Flag::None,
@@ -54,11 +41,6 @@ impl Fixture {
             bytes_out: 1000,
             duration: Duration::from_millis(3),
             upstream: Some(Duration::from_millis(2)),
-            attempts: 1,
-            client,
-            peer: (client, 4711).into(),
-            request_id: b"r",
-            trace_id: None,
         }
     }
 
@@ -89,7 +71,7 @@ const SHOP: &str = r#"listener="web",route="shop",service="shop",version="stable
 fn shards_add_up_under_all_labels() {
     let fixture = Fixture::new(MAX_SERIES);
     let (a, b) = (fixture.metrics.shard(), fixture.metrics.shard());
-    let record = fixture.record("shop", "stable");
+    let record = fixture.sample("shop", "stable");
     for shard in [&a, &a, &b] {
         shard.record(&record);
     }
@@ -136,16 +118,16 @@ fn shards_add_up_under_all_labels() {
 fn our_own_503_is_another_series_than_the_origins() {
     let fixture = Fixture::new(MAX_SERIES);
     let shard = fixture.metrics.shard();
-    shard.record(&Record {
+    shard.record(&Sample {
         status: 503,
-        ..fixture.record("shop", "stable")
+        ..fixture.sample("shop", "stable")
     });
-    shard.record(&Record {
+    shard.record(&Sample {
         status: 503,
         flag: Flag::UH,
         upstream: None,
         minor: 0,
-        ..fixture.record("shop", "stable")
+        ..fixture.sample("shop", "stable")
     });
     let sample = |rest: &str| {
         fixture.value(&format!(
@@ -167,12 +149,12 @@ fn what_was_never_routed_has_no_upstream_times() {
         listener: fixture.labels.id("web"),
         ..SeriesIds::default()
     };
-    fixture.metrics.shard().record(&Record {
+    fixture.metrics.shard().record(&Sample {
         series: unrouted,
         status: 404,
         flag: Flag::NR,
         upstream: None,
-        ..fixture.record("", "")
+        ..fixture.sample("", "")
     });
     let labels = r#"{listener="web",route="",service="",version="""#;
     assert_eq!(
@@ -227,12 +209,12 @@ fn versions_are_told_apart_for_the_observed_split() {
         (&b, "stable", 500),
         (&b, "canary", 200),
     ] {
-        shard.record(&Record {
+        shard.record(&Sample {
             status,
-            ..fixture.record("shop", version)
+            ..fixture.sample("shop", version)
         });
     }
-    a.record(&fixture.record("other-shop", "stable"));
+    a.record(&fixture.sample("other-shop", "stable"));
     let split = fixture.metrics.requests_by_version("shop");
     assert_eq!(split, [("canary".to_owned(), 1), ("stable".to_owned(), 2)]);
     assert_eq!(fixture.metrics.requests_by_version("unknown"), []);
@@ -244,7 +226,7 @@ fn series_beyond_the_limit_are_counted_together() {
     let fixture = Fixture::new(2);
     let shard = fixture.metrics.shard();
     for version in ["a", "b", "c", "d", "c", "a"] {
-        shard.record(&fixture.record("shop", version));
+        shard.record(&fixture.sample("shop", version));
     }
     let other =
         r#"weir_requests_total{listener="other",route="other",service="other",version="other""#;
@@ -252,7 +234,7 @@ fn series_beyond_the_limit_are_counted_together() {
     assert_eq!(fixture.value("weir_series_dropped_total"), Some(2.0));
     assert_eq!(fixture.all_requests(), 6, "nothing goes uncounted");
     // The same series of another worker is no other series.
-    fixture.metrics.shard().record(&fixture.record("shop", "a"));
+    fixture.metrics.shard().record(&fixture.sample("shop", "a"));
     assert_eq!(fixture.value("weir_series_dropped_total"), Some(2.0));
 }
 
@@ -262,7 +244,7 @@ fn an_idle_series_expires_only_when_configuration_has_dropped_it() {
     let fixture = Fixture::new(MAX_SERIES);
     let shard = fixture.metrics.shard();
     for version in ["kept", "gone", "busy"] {
-        shard.record(&fixture.record("shop", version));
+        shard.record(&fixture.sample("shop", version));
     }
     let kept = fixture.ids("shop", "kept");
     let start = Instant::now();
@@ -281,7 +263,7 @@ fn an_idle_series_expires_only_when_configuration_has_dropped_it() {
     };
     sweep(0);
     sweep(3599);
-    shard.record(&fixture.record("shop", "busy"));
+    shard.record(&fixture.sample("shop", "busy"));
     sweep(3601);
     sweep(3605);
     assert_eq!(
@@ -299,7 +281,7 @@ fn an_idle_series_expires_only_when_configuration_has_dropped_it() {
 fn no_count_is_lost_when_a_series_expires_under_a_worker() {
     let fixture = Fixture::new(MAX_SERIES);
     let shard = fixture.metrics.shard();
-    let record = fixture.record("shop", "gone");
+    let record = fixture.sample("shop", "gone");
     let start = Instant::now();
     let sweep = |seconds| {
         fixture
@@ -333,16 +315,16 @@ fn no_count_is_lost_when_a_series_expires_under_a_worker() {
 fn room_made_by_expiry_is_given_to_those_who_were_refused() {
     let fixture = Fixture::new(1);
     let shard = fixture.metrics.shard();
-    shard.record(&fixture.record("shop", "gone"));
-    shard.record(&fixture.record("shop", "new"));
+    shard.record(&fixture.sample("shop", "gone"));
+    shard.record(&fixture.sample("shop", "new"));
     let start = Instant::now();
     for seconds in [0, 3600, 3610] {
         fixture
             .metrics
             .sweep(start + Duration::from_secs(seconds), |_| false);
     }
-    shard.record(&fixture.record("shop", "new"));
-    shard.record(&fixture.record("shop", "late"));
+    shard.record(&fixture.sample("shop", "new"));
+    shard.record(&fixture.sample("shop", "late"));
     assert_eq!(
         fixture.metrics.requests_by_version("shop"),
         [("new".to_owned(), 1)]
@@ -357,7 +339,7 @@ fn room_made_by_expiry_is_given_to_those_who_were_refused() {
 fn the_text_is_what_a_scraper_reads() {
     let fixture = Fixture::new(MAX_SERIES);
     let shard = fixture.metrics.shard();
-    shard.record(&fixture.record("shop", "stable"));
+    shard.record(&fixture.sample("shop", "stable"));
     shard.retried("5xx");
     let gauges = Gauges {
         draining: true,
@@ -404,9 +386,9 @@ fn workers_count_while_somebody_reads() {
                 let shard = fixture.metrics.shard();
                 for turn in 0..2000u16 {
                     let version = ["stable", "canary"][usize::from(turn % 2)];
-                    shard.record(&Record {
+                    shard.record(&Sample {
                         status: 100 * (1 + turn % 5),
-                        ..fixture.record("shop", version)
+                        ..fixture.sample("shop", version)
                     });
                 }
             });

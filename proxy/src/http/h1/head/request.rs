@@ -321,7 +321,7 @@ fn is_oddly_spaced(whole: &[u8], field: &Field) -> bool {
 }
 
 fn read_target(whole: &[u8], target: &[u8], head: &mut RequestHead) -> Result<(), HeadError> {
-    if target.iter().any(|b| !b.is_ascii_graphic() || *b == b'#') {
+    if !target.iter().all(|b| TARGET[usize::from(*b)]) {
         return Err(HeadError::Target(
             "it holds a fragment, a control or a non-ASCII character",
         ));
@@ -424,6 +424,18 @@ fn check_authority(authority: &[u8]) -> Result<(), HeadError> {
         Err(bad())
     }
 }
+
+/// What a target may hold: no fragment, which is the client's own business.
+static TARGET: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        let ascii = byte as u8;
+        table[byte] = ascii.is_ascii_graphic() && ascii != b'#';
+        byte += 1;
+    }
+    table
+};
 
 /// What the name in a Host may hold.
 static HOST: [bool; 256] = {
