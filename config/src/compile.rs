@@ -16,6 +16,8 @@ pub(crate) mod service;
 pub(crate) mod share;
 mod values;
 
+use std::borrow::Borrow;
+
 use crate::diagnostic::{Diagnostic, Severity, has_errors};
 use crate::file::Loaded;
 use crate::model::Model;
@@ -43,8 +45,9 @@ impl Compiled {
 /// A reference to a service that is not there is a warning, because discovery may bring it in a
 /// moment; until then its share of requests gets 500 (Gateway API, `HTTPRouteRule.backendRefs`).
 #[must_use]
-pub fn compile(fragments: &[Fragment]) -> Compiled {
-    compile_with(fragments, Severity::Warning)
+pub fn compile<F: Borrow<Fragment>>(fragments: &[F]) -> Compiled {
+    let fragments: Vec<&Fragment> = fragments.iter().map(Borrow::borrow).collect();
+    compile_with(&fragments, Severity::Warning)
 }
 
 /// Compiles files for a person who asks whether they are right, with the diagnostics of reading, in the
@@ -57,7 +60,7 @@ pub fn check(loaded: &Loaded) -> Compiled {
         Some(_) => Severity::Warning,
         None => Severity::Error,
     };
-    let mut compiled = compile_with(std::slice::from_ref(&loaded.fragment), unknown_service);
+    let mut compiled = compile_with(&[&loaded.fragment], unknown_service);
     compiled
         .diagnostics
         .splice(0..0, loaded.diagnostics.iter().cloned());
@@ -65,7 +68,7 @@ pub fn check(loaded: &Loaded) -> Compiled {
     compiled
 }
 
-fn compile_with(fragments: &[Fragment], unknown_service: Severity) -> Compiled {
+fn compile_with(fragments: &[&Fragment], unknown_service: Severity) -> Compiled {
     let mut report = Report::default();
     let listeners = listener::compile(fragments.iter().flat_map(|f| &f.listeners), &mut report);
     let services = service::compile(fragments.iter().flat_map(|f| &f.services), &mut report);

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 
 use serde::Serialize;
 use serde_json::Value;
@@ -65,9 +66,59 @@ impl fmt::Display for Diff {
 }
 
 /// Compares two models.
+///
+/// Only what differs is looked at closely, and one item at a time: of ten thousand routes mostly one has changed, and
+/// at the start, when all are new, a dump of everything would take many times the room of the model.
 #[must_use]
 pub fn diff(old: &Model, new: &Model) -> Diff {
-    diff_dumps(&dump(old), &dump(new))
+    let mut changes = Vec::new();
+    let mut compare = |old: Model, new: Model| {
+        changes.extend(diff_dumps(&dump(&old), &dump(&new)).changes);
+    };
+    for (old, new) in differing(&old.listeners, &new.listeners, |l| l.name.as_str()) {
+        let model = |listeners| Model {
+            listeners,
+            ..Model::default()
+        };
+        compare(model(old), model(new));
+    }
+    for (old, new) in differing(&old.services, &new.services, |s| s.name.as_str()) {
+        let model = |services| Model {
+            services,
+            ..Model::default()
+        };
+        compare(model(old), model(new));
+    }
+    for (old, new) in differing(&old.routes, &new.routes, |r| r.name.as_str()) {
+        let model = |routes| Model {
+            routes,
+            ..Model::default()
+        };
+        compare(model(old), model(new));
+    }
+    Diff { changes }
+}
+
+/// Items of one name that are not alike, in the order of names; one of the two may be missing.
+fn differing<T: PartialEq>(
+    old: &[Arc<T>],
+    new: &[Arc<T>],
+    name: impl Fn(&T) -> &str,
+) -> impl Iterator<Item = (Vec<Arc<T>>, Vec<Arc<T>>)> {
+    let mut all: BTreeMap<&str, (Option<&Arc<T>>, Option<&Arc<T>>)> = BTreeMap::new();
+    for item in old {
+        all.entry(name(item)).or_default().0 = Some(item);
+    }
+    for item in new {
+        all.entry(name(item)).or_default().1 = Some(item);
+    }
+    let pairs: Vec<_> = all.into_values().filter(|(old, new)| old != new).collect();
+    pairs.into_iter().map(|(old, new)| {
+        (
+            old.cloned().into_iter().collect(),
+            new.cloned().into_iter().collect(),
+        )
+    })
 }
 
 /// Compares two models by what [`dump()`] made of them: one of them may be another process's.

@@ -37,6 +37,10 @@ impl Fragment {
 
     /// Takes in what another fragment holds, after its own.
     pub fn merge(&mut self, other: Self) {
+        if self.is_empty() {
+            *self = other;
+            return;
+        }
         self.listeners.extend(other.listeners);
         self.services.extend(other.services);
         self.routes.extend(other.routes);

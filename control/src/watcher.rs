@@ -174,15 +174,15 @@ impl Watcher {
             .collect()
     }
 
-    fn fragments(&self, files: &Fragment) -> Vec<Fragment> {
-        let mut sources: Vec<(Origin, Fragment)> = self
+    fn fragments<'a>(&'a self, files: &'a Fragment) -> Vec<&'a Fragment> {
+        let mut sources: Vec<(Origin, &Fragment)> = self
             .base
             .iter()
-            .map(|fragment| (Origin::Base, fragment.clone()))
+            .map(|fragment| (Origin::Base, fragment))
             .collect();
-        sources.push((Origin::Files, files.clone()));
+        sources.push((Origin::Files, files));
         for (name, found) in &self.found {
-            sources.push((Origin::Discovered(name.clone()), found.fragment.clone()));
+            sources.push((Origin::Discovered(name.clone()), &found.fragment));
         }
         weir_plan::merge(sources)
     }

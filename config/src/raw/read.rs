@@ -132,12 +132,15 @@ impl<T: Scalar> Read for At<T> {
 impl<T: Read> Read for Vec<T> {
     fn read(node: &Node, reader: &mut Reader<'_>) -> Option<Self> {
         match &node.kind {
-            Kind::Sequence(items) => Some(
-                items
+            Kind::Sequence(items) => {
+                let mut all: Vec<T> = items
                     .iter()
                     .filter_map(|item| T::read(item, reader))
-                    .collect(),
-            ),
+                    .collect();
+                // Most lists of a large configuration hold one item; a vector starts with room for four.
+                all.shrink_to_fit();
+                Some(all)
+            }
             Kind::Refused => reader.reported(),
             _ => {
                 let help = "write - before each item, or put them in [ ]".to_owned();

@@ -21,7 +21,7 @@ pub enum Origin {
 ///
 /// Fragments of one origin keep the order they came in.
 #[must_use]
-pub fn merge(mut sources: Vec<(Origin, Fragment)>) -> Vec<Fragment> {
+pub fn merge(mut sources: Vec<(Origin, &Fragment)>) -> Vec<&Fragment> {
     sources.sort_by(|a, b| a.0.cmp(&b.0));
     sources.into_iter().map(|(_, fragment)| fragment).collect()
 }
@@ -52,10 +52,8 @@ mod tests {
 
     #[test]
     fn every_fragment_is_kept() {
-        let sources = vec![
-            (Origin::Files, Fragment::default()),
-            (Origin::Base, Fragment::default()),
-        ];
+        let fragment = Fragment::default();
+        let sources = vec![(Origin::Files, &fragment), (Origin::Base, &fragment)];
         assert_eq!(merge(sources).len(), 2);
     }
 }
