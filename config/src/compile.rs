@@ -10,6 +10,7 @@ mod destination;
 mod filter;
 mod header;
 mod listener;
+pub(crate) mod locality;
 pub(crate) mod path;
 mod policy;
 pub(crate) mod protect;

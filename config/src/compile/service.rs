@@ -7,10 +7,10 @@ use std::time::Duration;
 use super::destination::{self, Rule};
 use super::policy::Policies;
 use super::report::Report;
-use super::{header, path, share};
+use super::{header, locality, path, share};
 use crate::model::{
-    Admission, Endpoint, EndpointId, HealthCheck, HealthProbe, Locality, Service, ServiceName,
-    Version, VersionName, Weight,
+    Admission, Endpoint, EndpointId, HealthCheck, HealthProbe, Service, ServiceName, Version,
+    VersionName, Weight,
 };
 use crate::raw::{self, At, millis_or_more};
 
@@ -219,24 +219,14 @@ fn endpoint(
         version,
         weight: raw.weight.as_ref().map_or(Weight::ONE, |at| at.value),
         priority: raw.priority.as_ref().map_or(0, |at| at.value),
-        locality: raw.locality.as_ref().and_then(|at| place_of(at, report)),
+        locality: raw
+            .locality
+            .as_ref()
+            .and_then(|at| locality::place(at, report)),
         admission,
         source: place.source.clone(),
         ..Endpoint::new(id, address.value)
     })
-}
-
-/// Where something is: its region at least.
-pub(crate) fn place_of(at: &At<Locality>, report: &mut Report) -> Option<Locality> {
-    if !at.value.is_place() {
-        report.error_help(
-            &at.place,
-            "a locality without a region is no place",
-            "write region, region/zone or region/zone/subzone",
-        );
-        return None;
-    }
-    Some(at.value.clone())
 }
 
 /// An IPv6 address without its brackets, which names do not hold.

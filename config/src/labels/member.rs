@@ -141,7 +141,7 @@ fn assemble<'c>(
 fn locality(labels: &Labels<'_>, found: &mut Vec<Diagnostic>) -> Option<At<Locality>> {
     let at = labels.get("weir.locality", found)?;
     let mut report = Report::default();
-    let place = compile::service::place_of(&at, &mut report);
+    let place = compile::locality::place(&at, &mut report);
     found.append(&mut report.found);
     place.map(|_| at)
 }

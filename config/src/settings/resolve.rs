@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use super::{AccessLogFormat, Admin, AdminBind, DockerSettings, Settings};
 use crate::Diagnostic;
-use crate::compile::{report::Report, service};
+use crate::compile::{locality, report::Report};
 use crate::diagnostic::Place;
 use crate::model::{HostPattern, Locality, Source};
 use crate::raw::{self, At, Scalar};
@@ -131,7 +131,7 @@ impl Resolver {
 
 fn own_locality(at: &At<Locality>, found: &mut Vec<Diagnostic>) -> Option<Locality> {
     let mut report = Report::default();
-    let place = service::place_of(at, &mut report);
+    let place = locality::place(at, &mut report);
     found.append(&mut report.found);
     place
 }
