@@ -4,11 +4,16 @@
 //! the others go on; nothing that is left out widens what stays: a route whose only listener is gone
 //! does not move to all listeners, a route whose only host was refused does not answer for every host.
 
+pub(crate) mod balance;
 mod claim;
+mod destination;
 mod filter;
 mod header;
 mod listener;
+pub(crate) mod locality;
 pub(crate) mod path;
+mod policy;
+pub(crate) mod protect;
 pub(crate) mod report;
 mod route;
 pub(crate) mod rule;
@@ -71,7 +76,11 @@ pub fn check(loaded: &Loaded) -> Compiled {
 fn compile_with(fragments: &[&Fragment], unknown_service: Severity) -> Compiled {
     let mut report = Report::default();
     let listeners = listener::compile(fragments.iter().flat_map(|f| &f.listeners), &mut report);
-    let services = service::compile(fragments.iter().flat_map(|f| &f.services), &mut report);
+    let services = service::compile(
+        fragments.iter().flat_map(|f| &f.services),
+        fragments.iter().flat_map(|f| &f.destination_rules),
+        &mut report,
+    );
     let names = route::Names {
         listeners: &listeners,
         services: &services,

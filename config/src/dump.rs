@@ -3,13 +3,14 @@
 //! What is dumped is what is in force: defaults are filled in, and each item says where it was
 //! written. The model holds no secret, so a dump holds none.
 
+mod policy;
 mod route;
 
 use serde_json::{Value, json};
 
 use crate::model::{
-    Admission, Balancer, Endpoint, HealthCheck, HealthProbe, Listener, Model, PathPolicy, Protocol,
-    Service, TrustedHops, Weight,
+    Admission, Endpoint, HealthCheck, HealthProbe, Listener, Model, PathPolicy, Protocol, Service,
+    TrustedHops, Weight,
 };
 use crate::raw::duration_text;
 
@@ -54,22 +55,15 @@ fn listener(listener: &Listener) -> Value {
 }
 
 fn service(service: &Service) -> Value {
-    let pool = &service.pool;
     json!({
         "name": service.name.as_str(),
         "versions": service.versions.iter()
             .map(|version| json!({ "name": version.name.as_str(), "weight": weight(version.weight) }))
             .collect::<Vec<_>>(),
         "endpoints": service.endpoints.iter().map(endpoint).collect::<Vec<_>>(),
-        "loadBalancer": { "simple": balancer(&service.load_balancer.balancer) },
-        "connectionPool": {
-            "tcp": { "connectTimeout": duration_text(pool.connect_timeout) },
-            "http": {
-                "idleTimeout": duration_text(pool.idle_timeout),
-                "maxRequestsPerConnection": pool.max_requests_per_connection,
-                "maxIdlePerEndpoint": pool.max_idle_per_endpoint,
-            },
-        },
+        "loadBalancer": policy::load_balancer(&service.load_balancer),
+        "connectionPool": policy::connection_pool(&service.pool),
+        "outlierDetection": policy::outlier_detection(&service.outlier),
         "healthCheck": service.health_check.as_ref().map(health_check),
         "drainTimeout": duration_text(service.drain_timeout),
         "source": service.source.to_string(),
@@ -82,6 +76,8 @@ fn endpoint(endpoint: &Endpoint) -> Value {
         "address": endpoint.address.to_string(),
         "version": endpoint.version.as_str(),
         "weight": weight(endpoint.weight),
+        "priority": endpoint.priority,
+        "locality": endpoint.locality.as_ref().map(ToString::to_string),
         "admission": match &endpoint.admission {
             Admission::Ready => "ready".to_owned(),
             Admission::Probe => "probe".to_owned(),
@@ -104,16 +100,6 @@ fn health_check(check: &HealthCheck) -> Value {
         HealthProbe::Http { path, host } => out["http"] = json!({ "path": path, "host": host }),
     }
     out
-}
-
-pub(crate) fn balancer(balancer: &Balancer) -> &'static str {
-    match balancer {
-        Balancer::LeastRequest => "LEAST_REQUEST",
-        Balancer::RoundRobin => "ROUND_ROBIN",
-        Balancer::Random => "RANDOM",
-        Balancer::PeakEwma => "PEAK_EWMA",
-        Balancer::ConsistentHash(_) => "CONSISTENT_HASH",
-    }
 }
 
 /// A whole number where it is one: `95`, `0.5`.

@@ -1,15 +1,19 @@
 //! Configuration files: reading them, one or many, with every mistake of every file.
 
+mod foreign;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::diagnostic::{Diagnostic, Files, Place};
 use crate::model::Source;
-use crate::raw::Document;
 use crate::raw::read::{Read, Reader};
+use crate::raw::{DestinationRule, Document};
 use crate::settings::{Resolver, Settings};
-use crate::yaml::{self, Kind, Node};
+use crate::yaml::{self, Node};
 use crate::{Fragment, diagnostic};
+
+use foreign::Recognised;
 
 /// What files said, and what is wrong with them so far: [`crate::compile()`] finds the rest.
 #[derive(Debug, Clone, Default)]
@@ -41,7 +45,7 @@ pub fn load(paths: &[PathBuf]) -> Loaded {
             Err(error) => loading.unreadable(path, &error),
         }
     }
-    loading.finish()
+    loading.finish(&|name| std::env::var(name).ok())
 }
 
 /// Reads one text as if it stood in the file of that name.
@@ -55,7 +59,7 @@ pub fn parse(path: &Path, text: &str) -> Loaded {
 pub fn parse_with(path: &Path, text: &str, env: &dyn Fn(&str) -> Option<String>) -> Loaded {
     let mut loading = Loading::default();
     loading.text(path, text.into(), env);
-    loading.finish()
+    loading.finish(env)
 }
 
 fn expand(path: &Path) -> std::io::Result<Vec<PathBuf>> {
@@ -115,49 +119,37 @@ impl Loading {
         self.loaded.diagnostics.extend(parsed.diagnostics);
         for node in &parsed.documents {
             let mut reader = Reader::new(Arc::clone(&name), &mut self.loaded.diagnostics);
-            if refuse_foreign(node, &mut reader) {
-                continue;
+            match foreign::recognise(node, &mut reader) {
+                Recognised::Weir => self.document(node, &name),
+                Recognised::DestinationRule => {
+                    let rule = DestinationRule::read(node, &mut reader);
+                    self.loaded.fragment.destination_rules.extend(rule);
+                }
+                Recognised::Refused => {}
             }
-            let Some(document) = Document::read(node, &mut reader) else {
-                continue;
-            };
-            self.resolver.take(&document, &mut self.loaded.diagnostics);
-            self.loaded.fragment.merge(Fragment {
-                listeners: document.listeners.unwrap_or_default(),
-                services: document.services.unwrap_or_default(),
-                routes: document.routes.unwrap_or_default(),
-            });
         }
     }
 
-    fn finish(mut self) -> Loaded {
-        self.loaded.settings = self.resolver.settings;
-        self.loaded
+    fn document(&mut self, node: &Node, name: &Arc<str>) {
+        let mut reader = Reader::new(Arc::clone(name), &mut self.loaded.diagnostics);
+        let Some(document) = Document::read(node, &mut reader) else {
+            return;
+        };
+        self.resolver.take(&document, &mut self.loaded.diagnostics);
+        self.loaded.fragment.merge(Fragment {
+            listeners: document.listeners.unwrap_or_default(),
+            services: document.services.unwrap_or_default(),
+            routes: document.routes.unwrap_or_default(),
+            ..Fragment::default()
+        });
+    }
+
+    fn finish(self, env: yaml::Lookup<'_>) -> Loaded {
+        let mut loaded = self.loaded;
+        loaded.settings = self.resolver.finish(env, &mut loaded.diagnostics);
+        loaded
     }
 }
-
-/// A document that names a Kubernetes kind is none of ours, and saying that helps more than its
-/// unknown keys would.
-fn refuse_foreign(node: &Node, reader: &mut Reader<'_>) -> bool {
-    let text = |key| match node.get(key).map(|value| (&value.kind, value.mark)) {
-        Some((Kind::Scalar(text), mark)) => Some((text.as_str(), mark)),
-        _ => None,
-    };
-    let (version, kind) = (text("apiVersion"), text("kind"));
-    let Some((_, mark)) = kind.or(version) else {
-        return false;
-    };
-    let named = |part: Option<(&str, _)>| part.map_or("?", |(text, _)| text).to_owned();
-    let message = format!(
-        "a document of kind {:?} ({}) is not read by this version",
-        named(kind),
-        named(version)
-    );
-    let help = "write listeners, services and routes as Weir's own document; the fields of a route have the same names as in HTTPRoute";
-    reader.error(mark, message, Some(help.to_owned()));
-    true
-}
-
 /// Never takes more of a file into memory than is read at most.
 fn read_bounded(path: &Path) -> std::io::Result<String> {
     use std::io::{Error, ErrorKind, Read as _};

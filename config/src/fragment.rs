@@ -6,13 +6,14 @@ use crate::diagnostic::Place;
 use crate::model::Source;
 use crate::raw::{self, At, Meta};
 
-/// Raw listeners, services and routes of one source: a set of files, the labels of an engine, the
+/// Raw listeners, services, routes and rules of one source: a set of files, the labels of an engine, the
 /// command line. [`crate::compile()`] resolves several of them together.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Fragment {
     pub listeners: Vec<raw::Listener>,
     pub services: Vec<raw::Service>,
     pub routes: Vec<raw::Route>,
+    pub destination_rules: Vec<raw::DestinationRule>,
 }
 
 impl Fragment {
@@ -44,11 +45,15 @@ impl Fragment {
         self.listeners.extend(other.listeners);
         self.services.extend(other.services);
         self.routes.extend(other.routes);
+        self.destination_rules.extend(other.destination_rules);
     }
 
     /// Whether it says nothing.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.listeners.is_empty() && self.services.is_empty() && self.routes.is_empty()
+        self.listeners.is_empty()
+            && self.services.is_empty()
+            && self.routes.is_empty()
+            && self.destination_rules.is_empty()
     }
 }

@@ -4,10 +4,13 @@
 //! already of their type (a duration is a [`std::time::Duration`]), because only the reader knows the place to point at.
 //! `serde` reads nothing here: it would stop at the first mistake, where a person wants all of them.
 
+mod balance;
+mod destination_rule;
 mod document;
 mod filter;
 mod listener;
 mod object;
+mod protect;
 pub(crate) mod read;
 mod route;
 mod scalar;
@@ -17,22 +20,31 @@ use std::borrow::Cow;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 
+pub use balance::{
+    ConsistentHash, Distribute, Failover, HttpCookie, LoadBalancer, LocalityLb, Maglev, RingHash,
+    Shares, Simple, Warmup,
+};
+pub use destination_rule::{
+    ClientTls, DestinationRule, Metadata, PortPolicy, PortSelector, Spec, Subset, SubsetLabels,
+    TrafficPolicy,
+};
 pub use document::{Admin, Discovery, Docker, Document, LogFormat};
 pub use filter::{
     DirectResponse, Filter, FilterKind, Header, HeaderModifier, PathRewrite, RequestRedirect,
     RewriteKind, UrlRewrite,
 };
 pub use listener::{Hops, Limits, Listener, Policy};
+pub use protect::{
+    ConnectionPool, FailurePercentage, HttpPool, OutlierDetection, RetryBudget, SuccessRate,
+    TcpPool,
+};
 pub use route::{
     BackendRef, Backoff, PathKind, PathMatch, Retry, RetryCondition, Route, RouteMatch, Rule,
     Sticky, Timeouts, ValueKind, ValueMatch,
 };
 pub(crate) use scalar::millis_or_more;
-pub use scalar::{Refused, Scalar, duration_text};
-pub use service::{
-    ConnectionPool, Endpoint, HealthCheck, HttpPool, HttpProbe, LoadBalancer, OutlierDetection,
-    Service, Simple, TcpPool, TcpProbe, Version,
-};
+pub use scalar::{Decimal, Refused, Scalar, duration_text};
+pub use service::{Endpoint, HealthCheck, HttpProbe, Service, TcpProbe, Version};
 
 use crate::diagnostic::Place;
 

@@ -7,6 +7,8 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::model::Locality;
+
 pub(crate) use resolve::{Resolver, not_enforced};
 
 /// Settings of a process, with a default for each.
@@ -24,6 +26,8 @@ pub struct Settings {
     pub drain_timeout: Duration,
     /// How long new connections are still taken after SIGTERM, with readiness failing. Default 5 s.
     pub grace_period: Duration,
+    /// Where this process runs; its region is known. `None`: the file says nothing, and neither does `WEIR_LOCALITY`.
+    pub locality: Option<Locality>,
 }
 
 impl Default for Settings {
@@ -36,6 +40,7 @@ impl Default for Settings {
             state_dir: None,
             drain_timeout: Duration::from_secs(30),
             grace_period: Duration::from_secs(5),
+            locality: None,
         }
     }
 }

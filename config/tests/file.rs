@@ -124,6 +124,41 @@ fn the_environment_fills_values_in() {
 }
 
 #[test]
+fn the_place_of_the_proxy_is_the_files_or_the_environments() {
+    let env =
+        |text: &'static str| move |name: &str| (name == "WEIR_LOCALITY").then(|| text.to_owned());
+    let read = |file: &str, text: &'static str| {
+        let loaded = parse_with(Path::new("weir.yaml"), file, &env(text));
+        let place = loaded.settings.locality.map(|place| place.to_string());
+        (place, loaded.diagnostics)
+    };
+    for (file, text, want) in [
+        ("locality: eu/a/rack1", "us", Some("eu/a/rack1")),
+        ("workers: 1", "us/b", Some("us/b")),
+        ("", "us", Some("us")),
+        ("", "", None),
+    ] {
+        let (place, found) = read(file, text);
+        assert!(found.is_empty(), "{found:?}");
+        assert_eq!(place.as_deref(), want, "{file:?} {text:?}");
+    }
+    for (file, text, part) in [
+        ("", "*", "without a region"),
+        ("", "a//b", "is not a locality"),
+        ("locality: '*'", "us", "without a region"),
+    ] {
+        let (place, found) = read(file, text);
+        let error = one_error(&found, part);
+        assert_eq!(place, None, "{error}");
+        assert!(error.source.to_string().contains(if file.is_empty() {
+            "WEIR_LOCALITY"
+        } else {
+            "weir.yaml:1"
+        }));
+    }
+}
+
+#[test]
 fn a_token_is_named_and_never_written_or_shown() {
     let loaded = parse("admin: { token: file:/run/secrets/token }");
     assert_eq!(
@@ -162,9 +197,8 @@ fn what_is_not_in_force_is_named() {
     let text = "
 services:
   - name: a
-    loadBalancer: { consistentHash: { httpHeaderName: x } }
-    connectionPool: { tcp: { maxConnections: 1, idleTimeout: 1s }, http: { http2MaxRequests: 1, maxRetries: 1 } }
-    outlierDetection: { consecutive5xxErrors: 1 }
+    loadBalancer: { localityLbSetting: { failoverPriority: [x] } }
+    connectionPool: { tcp: { tcpKeepalive: {}, maxConnectionDuration: 1h }, http: { h2UpgradePolicy: x, useClientProtocol: true, maxConcurrentStreams: 1 } }
 discovery: { consul: { address: x } }
 ";
     let loaded = parse(text);
@@ -176,12 +210,12 @@ discovery: { consul: { address: x } }
         .map(|d| format!("{}\n", d.message))
         .collect();
     for field in [
-        "consistentHash",
-        "maxConnections",
-        "tcp.idleTimeout",
-        "http2MaxRequests",
-        "maxRetries",
-        "outlierDetection",
+        "failoverPriority",
+        "tcpKeepalive",
+        "maxConnectionDuration",
+        "h2UpgradePolicy",
+        "useClientProtocol",
+        "maxConcurrentStreams",
         "discovery.consul",
     ] {
         assert!(said.contains(field), "{field} is not named in\n{said}");

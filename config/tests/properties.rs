@@ -11,6 +11,11 @@ use weir_config::{Fragment, check, compile, diagnostic, diff, dump, file};
 const SAMPLE: &str = include_str!("golden/file/everything.in.yaml");
 const MISTAKES: &str = include_str!("golden/file/mistakes.in.yaml");
 
+const POLICIES: &str = include_str!("golden/file/policies.in.yaml");
+const POLICY_MISTAKES: &str = include_str!("golden/file/policy-mistakes.in.yaml");
+const RULES: &str = include_str!("golden/file/destination-rule.in.yaml");
+const RULE_MISTAKES: &str = include_str!("golden/file/destination-rule-mistakes.in.yaml");
+
 /// Reads, compiles, renders and dumps a text: every stage that hostile text could reach.
 fn run(text: &str) {
     let loaded = file::parse_with(Path::new("any.yaml"), text, &|_| None);
@@ -38,13 +43,15 @@ fn label_value() -> impl Strategy<Value = String> {
         Just("0.5".to_owned()),
         Just("10s".to_owned()),
         Just("cookie:x".to_owned()),
+        Just("PEAK_EWMA".to_owned()),
+        Just("eu/a".to_owned()),
         any::<String>(),
         "[ -~]{0,12}",
     ]
 }
 
 fn label_name() -> impl Strategy<Value = String> {
-    const KNOWN: [&str; 19] = [
+    const KNOWN: [&str; 29] = [
         "service",
         "version",
         "port",
@@ -61,7 +68,17 @@ fn label_name() -> impl Strategy<Value = String> {
         "healthcheck.path",
         "healthcheck.interval",
         "pool.maxConnections",
+        "pool.retryBudget.percent",
         "outlier.interval",
+        "outlier.maxEjectionPercent",
+        "outlier.successRate.stdevFactor",
+        "outlier.failurePercentage.threshold",
+        "priority",
+        "locality",
+        "balancer.hashCookie",
+        "balancer.maglevSize",
+        "balancer.warmup",
+        "balancer.warmupAggression",
         "canary.steps",
         "hots",
     ];
@@ -130,7 +147,7 @@ proptest! {
 
     #[test]
     fn a_damaged_file_is_read_without_a_panic(
-        base in prop::sample::select(vec![SAMPLE, MISTAKES]),
+        base in prop::sample::select(vec![SAMPLE, MISTAKES, POLICIES, POLICY_MISTAKES, RULES, RULE_MISTAKES]),
         at in 0usize..4000,
         cut in 0usize..40,
         put in prop_oneof![any::<String>(), r"[-\[\]{}:,&*|>' \n]{0,6}"],

@@ -103,6 +103,29 @@ async fn a_directory_is_read_as_a_whole() {
 }
 
 #[tokio::test]
+async fn a_destination_rule_put_beside_the_files_takes_effect() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("weir.yaml"), config(9001)).unwrap();
+    let weir = watch(dir.path()).await;
+    let limit = |max: u32| {
+        move |model: &weir_config::model::Model| {
+            model
+                .service("shop")
+                .is_some_and(|shop| shop.pool.max_connections == max)
+        }
+    };
+    weir.until("the default holds", limit(1024)).await;
+    let rule = "apiVersion: networking.istio.io/v1\n\
+         kind: DestinationRule\n\
+         metadata: { name: shop }\n\
+         spec: { host: shop, trafficPolicy: { connectionPool: { tcp: { maxConnections: 7 } } } }\n";
+    std::fs::write(dir.path().join("rule.yaml"), rule).unwrap();
+    weir.until("the rule holds", limit(7)).await;
+    std::fs::remove_file(dir.path().join("rule.yaml")).unwrap();
+    weir.until("the default holds again", limit(1024)).await;
+}
+
+#[tokio::test]
 async fn a_file_that_fails_leaves_what_runs_and_says_so() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("weir.yaml");

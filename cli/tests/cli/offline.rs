@@ -65,6 +65,35 @@ fn a_bad_file_ends_with_3_and_shows_every_error_with_its_line() {
 }
 
 #[test]
+fn check_reads_a_destination_rule_and_names_what_it_does_not_act_on() {
+    let rule = |policy: &str| {
+        format!(
+            "{GOOD}---
+apiVersion: networking.istio.io/v1beta1
+kind: DestinationRule
+metadata: {{ name: shop-limits }}
+spec: {{ host: shop.prod.svc.cluster.local, trafficPolicy: {{ {policy} }} }}
+"
+        )
+    };
+    for (policy, exit, part) in [
+        ("connectionPool: { tcp: { maxConnections: 5 } }", 0, ""),
+        ("tunnel: {}", 4, "trafficPolicy.tunnel"),
+        ("tls: { mode: SIMPLE }", 3, "tls mode SIMPLE"),
+        ("connectionPol: {}", 3, "did you mean \"connectionPool\"?"),
+    ] {
+        let (dir, path) = file("weir.yaml", &rule(policy));
+        let folder = dir.path().display().to_string();
+        for path in [path, folder] {
+            let output = run(&["check", "--strict", &path]);
+            let errors = text(&output.stderr);
+            assert_eq!(output.status.code(), Some(exit), "{policy}: {errors}");
+            assert!(errors.contains(part), "{policy}: {errors}");
+        }
+    }
+}
+
+#[test]
 fn check_reports_as_json_for_a_pipeline() {
     let (_dir, path) = file("weir.yaml", "listners: []\n");
     for args in [

@@ -4,11 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::destination::{self, Rule};
+use super::policy::Policies;
 use super::report::Report;
-use super::{header, path, share};
+use super::{header, locality, path, share};
 use crate::model::{
-    Admission, Balancer, ConnectionPool, Endpoint, EndpointId, HealthCheck, HealthProbe,
-    LoadBalancer, OutlierDetection, Service, ServiceName, Version, VersionName, Weight,
+    Admission, Endpoint, EndpointId, HealthCheck, HealthProbe, Service, ServiceName, Version,
+    VersionName, Weight,
 };
 use crate::raw::{self, At, millis_or_more};
 
@@ -34,16 +36,23 @@ const DRAIN: Duration = Duration::from_secs(30);
 
 pub(super) fn compile<'a>(
     all: impl Iterator<Item = &'a raw::Service>,
+    rules: impl Iterator<Item = &'a raw::DestinationRule>,
     report: &mut Report,
 ) -> Services {
+    let groups = by_name(all, report);
+    let names = groups.iter().map(|(name, _)| name.value.as_str()).collect();
+    let mut rules = destination::compile(rules, &names, report);
     let mut services = Services {
         valid: Vec::new(),
         known: BTreeSet::new(),
     };
-    for (name, parts) in by_name(all, report) {
+    for (name, parts) in groups {
         let errors = report.errors();
-        let service = compile_one(&name, &parts, report);
-        let holds = report.errors() == errors && !parts.iter().any(|part| part.meta.broken);
+        let rule = rules.remove(&name.value);
+        let broken = parts.iter().any(|part| part.meta.broken)
+            || rule.as_ref().is_some_and(|rule| !rule.holds);
+        let service = compile_one(&name, &parts, rule, report);
+        let holds = report.errors() == errors && !broken;
         services
             .valid
             .extend(service.filter(|_| holds).map(Arc::new));
@@ -87,29 +96,24 @@ fn by_name<'a>(
     groups.into_values().collect()
 }
 
-fn compile_one(name: &At<String>, parts: &[&raw::Service], report: &mut Report) -> Option<Service> {
+fn compile_one(
+    name: &At<String>,
+    parts: &[&raw::Service],
+    rule: Option<Rule>,
+    report: &mut Report,
+) -> Option<Service> {
     let service_name = report.valid(ServiceName::new(&name.value), &name.place)?;
-    for outlier in parts
-        .iter()
-        .filter_map(|part| part.outlier_detection.as_ref())
-    {
-        report.not_enforced(&outlier.meta.place, "outlierDetection");
-    }
     let health_check =
         first(parts, |part| part.health_check.as_ref()).and_then(|raw| health_check(raw, report));
     let endpoints = endpoints(&service_name, parts, health_check.is_some(), report);
-    let pool =
-        first(parts, |part| part.connection_pool.as_ref()).map(|raw| connection_pool(raw, report));
+    let subsets: Vec<VersionName> = rule.as_ref().map_or(Vec::new(), |r| r.versions.clone());
+    let policies = policies(parts, rule, &endpoints, report);
     Some(Service {
-        versions: versions(parts, &endpoints, report),
+        versions: versions(parts, &endpoints, &subsets, report),
         endpoints,
-        load_balancer: LoadBalancer {
-            balancer: first(parts, |part| part.load_balancer.as_ref())
-                .map_or(Balancer::default(), |raw| balancer(raw, report)),
-            ..LoadBalancer::default()
-        },
-        outlier: OutlierDetection::default(),
-        pool: pool.unwrap_or_default(),
+        load_balancer: policies.load_balancer.unwrap_or_default(),
+        pool: policies.pool.unwrap_or_default(),
+        outlier: policies.outlier.unwrap_or_default(),
         health_check,
         drain_timeout: first(parts, |part| part.drain_timeout.as_ref())
             .map_or(DRAIN, |at| at.value),
@@ -119,6 +123,26 @@ fn compile_one(name: &At<String>, parts: &[&raw::Service], report: &mut Report) 
             .unwrap_or_default(),
         name: service_name,
     })
+}
+
+/// The service's own entry stands before a DestinationRule for it, and that before labels: a file before containers.
+fn policies(
+    parts: &[&raw::Service],
+    rule: Option<Rule>,
+    endpoints: &[Endpoint],
+    report: &mut Report,
+) -> Policies {
+    let mut file = Policies::default();
+    let mut labels = Policies::default();
+    for part in parts {
+        let stated = Policies::of(part, report);
+        match part.meta.place.is_label() {
+            true => labels = labels.or(stated),
+            false => file = file.or(stated),
+        }
+    }
+    let rule = rule.map_or_else(Policies::default, |rule| rule.policies(endpoints, report));
+    file.or(rule).or(labels)
 }
 
 /// The setting of the first part that has it: a file's beats a label's.
@@ -194,6 +218,11 @@ fn endpoint(
     Some(Endpoint {
         version,
         weight: raw.weight.as_ref().map_or(Weight::ONE, |at| at.value),
+        priority: raw.priority.as_ref().map_or(0, |at| at.value),
+        locality: raw
+            .locality
+            .as_ref()
+            .and_then(|at| locality::place(at, report)),
         admission,
         source: place.source.clone(),
         ..Endpoint::new(id, address.value)
@@ -205,8 +234,14 @@ fn id_address(address: std::net::SocketAddr) -> String {
     format!("{}:{}", address.ip(), address.port())
 }
 
-/// Stated and observed versions, sorted by name, each with its share.
-fn versions(parts: &[&raw::Service], endpoints: &[Endpoint], report: &mut Report) -> Vec<Version> {
+/// Stated and observed versions, sorted by name, each with its share. One that only a subset names has none: a subset
+/// says that a version may be asked for, not that there is one.
+fn versions(
+    parts: &[&raw::Service],
+    endpoints: &[Endpoint],
+    subsets: &[VersionName],
+    report: &mut Report,
+) -> Vec<Version> {
     let mut stated: BTreeMap<VersionName, Option<Weight>> = BTreeMap::new();
     for part in parts {
         let mut here = BTreeSet::new();
@@ -231,6 +266,9 @@ fn versions(parts: &[&raw::Service], endpoints: &[Endpoint], report: &mut Report
     for endpoint in endpoints {
         stated.entry(endpoint.version.clone()).or_insert(None);
     }
+    for subset in subsets {
+        stated.entry(subset.clone()).or_insert(Some(Weight::ZERO));
+    }
     let stated: Vec<_> = stated.into_iter().collect();
     let weights = share::spread(&stated);
     stated
@@ -238,69 +276,6 @@ fn versions(parts: &[&raw::Service], endpoints: &[Endpoint], report: &mut Report
         .zip(weights)
         .map(|((name, _), weight)| Version { name, weight })
         .collect()
-}
-
-fn balancer(raw: &raw::LoadBalancer, report: &mut Report) -> Balancer {
-    for (later, name) in [
-        (&raw.consistent_hash, "loadBalancer.consistentHash"),
-        (&raw.warmup, "loadBalancer.warmup"),
-        (&raw.locality, "loadBalancer.localityLbSetting"),
-    ] {
-        if let Some(later) = later {
-            report.not_enforced(&later.place, name);
-        }
-    }
-    raw.simple
-        .as_ref()
-        .map_or(Balancer::default(), |at| at.value.into())
-}
-
-pub(crate) fn connection_pool(raw: &raw::ConnectionPool, report: &mut Report) -> ConnectionPool {
-    let mut pool = ConnectionPool::default();
-    let time = |at: &Option<At<Duration>>, into: &mut Duration, report: &mut Report| {
-        let value = at
-            .as_ref()
-            .and_then(|at| report.bounded(at, millis_or_more, "this timeout is at least 1ms"));
-        *into = value.unwrap_or(*into);
-    };
-    if let Some(tcp) = &raw.tcp {
-        time(&tcp.connect_timeout, &mut pool.connect_timeout, report);
-        later(
-            &tcp.max_connections,
-            "connectionPool.tcp.maxConnections",
-            report,
-        );
-        later(&tcp.idle_timeout, "connectionPool.tcp.idleTimeout", report);
-    }
-    if let Some(http) = &raw.http {
-        time(&http.idle_timeout, &mut pool.idle_timeout, report);
-        pool.max_requests_per_connection = http
-            .max_requests_per_connection
-            .as_ref()
-            .map_or(0, |at| at.value);
-        if let Some(at) = &http.max_idle_per_endpoint {
-            let max = report.bounded(at, |n| n <= 65_536, "maxIdlePerEndpoint is at most 65536");
-            pool.max_idle_per_endpoint = max.map_or(pool.max_idle_per_endpoint, |n| n as usize);
-        }
-        later(
-            &http.http1_max_pending_requests,
-            "connectionPool.http.http1MaxPendingRequests",
-            report,
-        );
-        later(
-            &http.http2_max_requests,
-            "connectionPool.http.http2MaxRequests",
-            report,
-        );
-        later(&http.max_retries, "connectionPool.http.maxRetries", report);
-    }
-    pool
-}
-
-fn later<T>(at: &Option<At<T>>, name: &str, report: &mut Report) {
-    if let Some(at) = at {
-        report.not_enforced(&at.place, name);
-    }
 }
 
 pub(crate) fn health_check(raw: &raw::HealthCheck, report: &mut Report) -> Option<HealthCheck> {

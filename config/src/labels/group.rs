@@ -158,6 +158,8 @@ fn endpoint(member: &Member<'_>) -> Endpoint {
         address: Some(At::new(member.address, place.clone())),
         version: Some(At::new(member.version.to_string(), place)),
         weight: None,
+        priority: member.priority.clone(),
+        locality: member.locality.clone(),
         id: Some(member.id.clone()),
         admission: Some(member.admission.clone()),
     }

@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 
 use super::Container;
-use crate::diagnostic::{Diagnostic, suggest};
+use crate::diagnostic::{Diagnostic, Place, suggest};
 use crate::raw::{At, Scalar};
 
 /// What every label of ours begins with.
 const PREFIX: &str = "weir.";
 
 /// Every label, as the documentation spells it. `weir.canary.*` is known whatever follows.
-pub(super) const KNOWN: [&str; 41] = [
+pub(super) const KNOWN: [&str; 69] = [
     "weir.enable",
     "weir.service",
     "weir.version",
@@ -20,7 +20,21 @@ pub(super) const KNOWN: [&str; 41] = [
     "weir.listener",
     "weir.weight",
     "weir.network",
+    "weir.priority",
+    "weir.locality",
     "weir.balancer",
+    "weir.balancer.hashHeader",
+    "weir.balancer.hashCookie",
+    "weir.balancer.hashCookiePath",
+    "weir.balancer.hashCookieTtl",
+    "weir.balancer.hashQuery",
+    "weir.balancer.hashSourceIp",
+    "weir.balancer.ringSize",
+    "weir.balancer.maglevSize",
+    "weir.balancer.warmup",
+    "weir.balancer.warmupMinimumPercent",
+    "weir.balancer.warmupAggression",
+    "weir.balancer.locality",
     "weir.sticky",
     "weir.timeout",
     "weir.drain",
@@ -36,11 +50,17 @@ pub(super) const KNOWN: [&str; 41] = [
     "weir.pool.idleTimeout",
     "weir.pool.maxRequestsPerConnection",
     "weir.pool.maxIdlePerEndpoint",
+    "weir.pool.tcpIdleTimeout",
     "weir.pool.maxConnections",
+    "weir.pool.maxConnectionsPerEndpoint",
     "weir.pool.http1MaxPendingRequests",
     "weir.pool.http2MaxRequests",
+    "weir.pool.maxRequestsPerEndpoint",
     "weir.pool.maxRetries",
+    "weir.pool.retryBudget.percent",
+    "weir.pool.retryBudget.minRetryConcurrency",
     "weir.outlier.consecutive5xxErrors",
+    "weir.outlier.consecutiveErrors",
     "weir.outlier.consecutiveGatewayErrors",
     "weir.outlier.splitExternalLocalOriginErrors",
     "weir.outlier.consecutiveLocalOriginFailures",
@@ -50,6 +70,14 @@ pub(super) const KNOWN: [&str; 41] = [
     "weir.outlier.maxEjectionPercent",
     "weir.outlier.minHealthPercent",
     "weir.outlier.alwaysEjectOneHost",
+    "weir.outlier.observeOnly",
+    "weir.outlier.successRate.enabled",
+    "weir.outlier.successRate.minimumHosts",
+    "weir.outlier.successRate.requestVolume",
+    "weir.outlier.successRate.stdevFactor",
+    "weir.outlier.failurePercentage.threshold",
+    "weir.outlier.failurePercentage.minimumHosts",
+    "weir.outlier.failurePercentage.requestVolume",
     "weir.canary.steps",
     "weir.canary.interval",
 ];
@@ -123,6 +151,16 @@ impl<'c> Labels<'c> {
     /// Whether any label that begins so is there.
     pub(super) fn has_any(&self, prefix: &str) -> bool {
         self.values.keys().any(|known| known.starts_with(prefix))
+    }
+
+    /// Where the first label that begins so is, as it is written.
+    pub(super) fn first_place(&self, prefix: &str) -> Place {
+        let written = self
+            .values
+            .iter()
+            .find(|(known, _)| known.starts_with(prefix))
+            .map_or(prefix, |(_, (written, _))| written);
+        self.container.place(written)
     }
 
     /// The value as its type; what cannot be read is reported, and is then as if it were not there.

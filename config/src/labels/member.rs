@@ -5,10 +5,11 @@ use std::net::SocketAddr;
 use super::keys::{Labels, is_ours, list};
 use super::policy::{self, Policy};
 use super::{Container, ContainerReport, ContainerState, Health, LabelOptions, endpoint};
-use crate::compile::{path, report::Report};
+use crate::compile::{self, path, report::Report};
 use crate::diagnostic::{Diagnostic, Place};
 use crate::model::{
-    Admission, EndpointId, HostPattern, ListenerName, RouteName, ServiceName, VersionName, Weight,
+    Admission, EndpointId, HostPattern, ListenerName, Locality, RouteName, ServiceName,
+    VersionName, Weight,
 };
 use crate::raw::{At, Scalar};
 
@@ -36,6 +37,8 @@ pub(super) struct Member<'c> {
     pub(super) address: SocketAddr,
     pub(super) admission: Admission,
     pub(super) weight: Option<At<Weight>>,
+    pub(super) priority: Option<At<u8>>,
+    pub(super) locality: Option<At<Locality>>,
     pub(super) claim: Claim,
     pub(super) policy: Policy,
 }
@@ -127,9 +130,20 @@ fn assemble<'c>(
         address,
         admission: endpoint::admission(container.state),
         weight: labels.get("weir.weight", found),
+        priority: labels.get("weir.priority", found),
+        locality: locality(labels, found),
         claim: claim(labels, found),
         policy: policy::read(labels, found),
     })
+}
+
+/// One that is no place is reported and left out: it must not take the whole service with it.
+fn locality(labels: &Labels<'_>, found: &mut Vec<Diagnostic>) -> Option<At<Locality>> {
+    let at = labels.get("weir.locality", found)?;
+    let mut report = Report::default();
+    let place = compile::locality::place(&at, &mut report);
+    found.append(&mut report.found);
+    place.map(|_| at)
 }
 
 fn service(labels: &Labels<'_>) -> Result<(At<String>, Owner), Refusal> {

@@ -1,14 +1,17 @@
 //! Settings of a service that labels state, each group of them checked as a whole.
 
+mod balance;
+mod protect;
+
 use std::time::Duration;
 
 use super::keys::{Labels, list};
 use crate::compile::report::Report;
-use crate::compile::{rule, service};
+use crate::compile::{self, rule, service};
 use crate::diagnostic::Diagnostic;
 use crate::raw::{
-    At, ConnectionPool, HealthCheck, HttpPool, HttpProbe, LoadBalancer, Meta, OutlierDetection,
-    Retry, RetryCondition, Scalar, Sticky, TcpPool, Timeouts,
+    At, ConnectionPool, HealthCheck, HttpProbe, LoadBalancer, Meta, OutlierDetection, Retry,
+    RetryCondition, Scalar, Sticky, Timeouts,
 };
 
 /// The name of the cookie of `weir.sticky=true`.
@@ -33,13 +36,15 @@ pub(super) fn read(labels: &Labels<'_>, found: &mut Vec<Diagnostic>) -> Policy {
         broken: false,
     };
     Policy {
-        balancer: labels
-            .get("weir.balancer", found)
-            .map(|simple| LoadBalancer {
-                meta: meta("weir.balancer"),
-                simple: Some(simple),
-                ..LoadBalancer::default()
-            }),
+        balancer: group(
+            labels,
+            "weir.balancer",
+            found,
+            balance::read,
+            |raw, report| {
+                compile::balance::load_balancer(raw, report);
+            },
+        ),
         health_check: group(
             labels,
             "weir.healthcheck.",
@@ -49,10 +54,18 @@ pub(super) fn read(labels: &Labels<'_>, found: &mut Vec<Diagnostic>) -> Policy {
                 service::health_check(raw, report);
             },
         ),
-        pool: group(labels, "weir.pool.", found, pool, |raw, report| {
-            service::connection_pool(raw, report);
+        pool: group(labels, "weir.pool.", found, protect::pool, |raw, report| {
+            compile::protect::connection_pool(raw, report);
         }),
-        outlier: group(labels, "weir.outlier.", found, outlier, |_, _| ()),
+        outlier: group(
+            labels,
+            "weir.outlier.",
+            found,
+            protect::outlier,
+            |raw, report| {
+                compile::protect::outlier_detection(raw, report);
+            },
+        ),
         drain: labels.get("weir.drain", found),
         sticky: group(labels, "weir.sticky", found, sticky, |raw, report| {
             rule::sticky(raw, report);
@@ -129,48 +142,6 @@ fn health_check(labels: &Labels<'_>, meta: Meta, found: &mut Vec<Diagnostic>) ->
         timeout: labels.get("weir.healthcheck.timeout", found),
         unhealthy_threshold: labels.get("weir.healthcheck.unhealthyThreshold", found),
         healthy_threshold: labels.get("weir.healthcheck.healthyThreshold", found),
-    }
-}
-
-fn pool(labels: &Labels<'_>, meta: Meta, found: &mut Vec<Diagnostic>) -> ConnectionPool {
-    let tcp = TcpPool {
-        meta: meta.clone(),
-        max_connections: labels.get("weir.pool.maxConnections", found),
-        connect_timeout: labels.get("weir.pool.connectTimeout", found),
-        idle_timeout: None,
-    };
-    let http = HttpPool {
-        meta: meta.clone(),
-        http1_max_pending_requests: labels.get("weir.pool.http1MaxPendingRequests", found),
-        http2_max_requests: labels.get("weir.pool.http2MaxRequests", found),
-        max_requests_per_connection: labels.get("weir.pool.maxRequestsPerConnection", found),
-        max_retries: labels.get("weir.pool.maxRetries", found),
-        idle_timeout: labels.get("weir.pool.idleTimeout", found),
-        max_idle_per_endpoint: labels.get("weir.pool.maxIdlePerEndpoint", found),
-    };
-    ConnectionPool {
-        meta,
-        tcp: Some(tcp),
-        http: Some(http),
-    }
-}
-
-fn outlier(labels: &Labels<'_>, meta: Meta, found: &mut Vec<Diagnostic>) -> OutlierDetection {
-    OutlierDetection {
-        meta,
-        consecutive_5xx_errors: labels.get("weir.outlier.consecutive5xxErrors", found),
-        consecutive_gateway_errors: labels.get("weir.outlier.consecutiveGatewayErrors", found),
-        split_external_local_origin_errors: labels
-            .get("weir.outlier.splitExternalLocalOriginErrors", found),
-        consecutive_local_origin_failures: labels
-            .get("weir.outlier.consecutiveLocalOriginFailures", found),
-        interval: labels.get("weir.outlier.interval", found),
-        base_ejection_time: labels.get("weir.outlier.baseEjectionTime", found),
-        max_ejection_time: labels.get("weir.outlier.maxEjectionTime", found),
-        max_ejection_percent: labels.get("weir.outlier.maxEjectionPercent", found),
-        min_health_percent: labels.get("weir.outlier.minHealthPercent", found),
-        always_eject_one_host: labels.get("weir.outlier.alwaysEjectOneHost", found),
-        ..OutlierDetection::default()
     }
 }
 

@@ -107,9 +107,10 @@ impl Locality {
         let fits = |part: &&str| {
             !part.is_empty()
                 && part.len() <= 63
-                && part
-                    .bytes()
-                    .all(|b| b.is_ascii_alphanumeric() || b"-_.*".contains(&b))
+                && (*part == "*"
+                    || part
+                        .bytes()
+                        .all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b)))
         };
         if parts.len() > 3 || !parts.iter().all(fits) {
             return Err(Invalid(format!(
@@ -127,6 +128,12 @@ impl Locality {
             zone: Arc::from(part(1)),
             subzone: Arc::from(part(2)),
         })
+    }
+
+    /// Whether it says where something is: its region is known.
+    #[must_use]
+    pub fn is_place(&self) -> bool {
+        &*self.region != "*"
     }
 
     /// Whether a place lies in this one, `*` covering all.
@@ -171,7 +178,7 @@ mod tests {
             );
         }
         assert_eq!(place("eu/a").to_string(), "eu/a");
-        for bad in ["", "a//b", "a/b/c/d", "*/a", "eu west"] {
+        for bad in ["", "a//b", "a/b/c/d", "*/a", "eu west", "eu*"] {
             assert!(Locality::parse(bad).is_err(), "{bad}");
         }
     }

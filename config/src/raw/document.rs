@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::object::{object, words};
 use super::{At, Later, Listener, Route, Service};
+use crate::model::Locality;
 
 object! {
     /// A Weir configuration file.
@@ -31,6 +32,8 @@ object! {
         drain_timeout: At<Duration> = "drainTimeout",
         /// How long new connections are still taken after SIGTERM, with readiness failing. Default 5s.
         grace_period: At<Duration> = "gracePeriod",
+        /// Where this proxy runs: region/zone/subzone. Default: what WEIR_LOCALITY says.
+        locality: At<Locality> = "locality",
     }
 }
 

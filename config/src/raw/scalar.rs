@@ -137,6 +137,30 @@ number!(u8, "a whole number from 0 to 255");
 number!(u16, "a whole number from 0 to 65535");
 number!(u32, "a whole number");
 
+/// A number that need not be whole.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Decimal(pub f64);
+
+impl Scalar for Decimal {
+    const WHAT: &'static str = "a number such as 1.9";
+
+    /// Digits with at most one point between them: no sign, no exponent, nothing without end.
+    fn parse(text: &str) -> Result<Self, Refused> {
+        let (whole, fraction) = text.split_once('.').unwrap_or((text, "0"));
+        let numeric =
+            |s: &str| !s.is_empty() && s.len() <= 15 && s.bytes().all(|b| b.is_ascii_digit());
+        let value = (numeric(whole) && numeric(fraction)).then(|| text.parse().ok());
+        value
+            .flatten()
+            .map(Self)
+            .ok_or_else(|| Refused::not::<Self>(text))
+    }
+
+    fn schema() -> Schema {
+        json_schema!({ "type": ["number", "string"], "minimum": 0, "pattern": VARIABLE })
+    }
+}
+
 impl Scalar for Weight {
     const WHAT: &'static str = "a weight";
 
@@ -282,6 +306,10 @@ mod tests {
             ("0", 0),
             ("1.5s", 1500),
             ("1m0.5s", 60_500),
+            // As Go and with it Istio's tools print them.
+            ("1h0m0s", 3_600_000),
+            ("1m30s", 90_000),
+            ("1.5h", 5_400_000),
         ] {
             assert_eq!(
                 Duration::parse(text),
@@ -311,6 +339,16 @@ mod tests {
         }
         for text in ["1h30m", "250ms", "0s", "1m500ms"] {
             assert_eq!(duration_text(Duration::parse(text).unwrap()), text);
+        }
+    }
+
+    #[test]
+    fn decimals_are_plain_digits() {
+        for (text, want) in [("1.9", 1.9), ("2", 2.0), ("0.05", 0.05)] {
+            assert_eq!(Decimal::parse(text), Ok(Decimal(want)), "{text}");
+        }
+        for text in ["", ".5", "5.", "-1", "1e3", "NaN", "inf", "1.2.3", "+1"] {
+            assert!(Decimal::parse(text).is_err(), "{text} was read as a number");
         }
     }
 

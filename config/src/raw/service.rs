@@ -3,9 +3,9 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::object::{object, words};
-use super::{At, Later};
-use crate::model::{self, Admission, EndpointId, Weight};
+use super::object::object;
+use super::{At, ConnectionPool, LoadBalancer, OutlierDetection};
+use crate::model::{Admission, EndpointId, Locality, Weight};
 
 object! {
     /// A named group of endpoints, and how they are called.
@@ -24,7 +24,7 @@ object! {
         health_check: HealthCheck = "healthCheck",
         /// Bounds on connections and requests.
         connection_pool: ConnectionPool = "connectionPool",
-        /// Read, but not enforced by this version.
+        /// Ejection of failing endpoints. Default: only those that do not answer at all.
         outlier_detection: OutlierDetection = "outlierDetection",
         /// How long requests in flight on a removed endpoint may go on. Default 30s.
         drain_timeout: At<Duration> = "drainTimeout",
@@ -41,6 +41,10 @@ object! {
         version: At<String> = "version",
         /// Relative to the other endpoints of its version. Default 1.
         weight: At<Weight> = "weight",
+        /// 0 is asked first; a higher number takes what those before it cannot. Default 0.
+        priority: At<u8> = "priority",
+        /// Where it runs: region/zone/subzone.
+        locality: At<Locality> = "locality",
     }
     extra {
         /// A container's: its id and port.
@@ -61,39 +65,6 @@ object! {
     extra {
         /// Nothing of it can take a request yet or any more, so it has no share.
         dormant: bool,
-    }
-}
-
-object! {
-    /// How an endpoint is picked.
-    LoadBalancer = "loadBalancer" {
-        /// LEAST_REQUEST, ROUND_ROBIN or RANDOM.
-        simple: At<Simple> = "simple",
-        /// Read, but not enforced by this version.
-        consistent_hash: Later = "consistentHash",
-        /// Read, but not enforced by this version.
-        warmup: Later = "warmup",
-        /// Read, but not enforced by this version.
-        locality: Later = "localityLbSetting",
-    }
-}
-
-words! {
-    /// A balancer without settings.
-    Simple = "a balancer of this version" {
-        LeastRequest = "LEAST_REQUEST",
-        RoundRobin = "ROUND_ROBIN",
-        Random = "RANDOM",
-    }
-}
-
-impl From<Simple> for model::Balancer {
-    fn from(simple: Simple) -> Self {
-        match simple {
-            Simple::LeastRequest => Self::LeastRequest,
-            Simple::RoundRobin => Self::RoundRobin,
-            Simple::Random => Self::Random,
-        }
     }
 }
 
@@ -128,61 +99,4 @@ object! {
 object! {
     /// A check by TCP: it has no settings.
     TcpProbe = "healthCheck.tcp" {}
-}
-
-object! {
-    /// Bounds on connections and requests.
-    ConnectionPool = "connectionPool" {
-        tcp: TcpPool = "tcp",
-        http: HttpPool = "http",
-    }
-}
-
-object! {
-    /// Bounds on connections.
-    TcpPool = "connectionPool.tcp" {
-        /// Read, but not enforced by this version.
-        max_connections: At<u32> = "maxConnections",
-        /// Default 3s.
-        connect_timeout: At<Duration> = "connectTimeout",
-        /// Read, but not enforced by this version; http.idleTimeout is.
-        idle_timeout: At<Duration> = "idleTimeout",
-    }
-}
-
-object! {
-    /// Bounds on HTTP connections and requests.
-    HttpPool = "connectionPool.http" {
-        /// Read, but not enforced by this version.
-        http1_max_pending_requests: At<u32> = "http1MaxPendingRequests",
-        /// Read, but not enforced by this version.
-        http2_max_requests: At<u32> = "http2MaxRequests",
-        /// 0 is no bound. Default 0.
-        max_requests_per_connection: At<u32> = "maxRequestsPerConnection",
-        /// Read, but not enforced by this version.
-        max_retries: At<u32> = "maxRetries",
-        /// An idle connection is closed after this. Default 60s.
-        idle_timeout: At<Duration> = "idleTimeout",
-        /// Idle connections kept per endpoint and worker. Default 128.
-        max_idle_per_endpoint: At<u32> = "maxIdlePerEndpoint",
-    }
-}
-
-object! {
-    /// Ejection of failing endpoints: read, but not enforced by this version.
-    OutlierDetection = "outlierDetection" {
-        consecutive_5xx_errors: At<u32> = "consecutive5xxErrors",
-        consecutive_errors: At<u32> = "consecutiveErrors",
-        consecutive_gateway_errors: At<u32> = "consecutiveGatewayErrors",
-        split_external_local_origin_errors: At<bool> = "splitExternalLocalOriginErrors",
-        consecutive_local_origin_failures: At<u32> = "consecutiveLocalOriginFailures",
-        interval: At<Duration> = "interval",
-        base_ejection_time: At<Duration> = "baseEjectionTime",
-        max_ejection_time: At<Duration> = "maxEjectionTime",
-        max_ejection_percent: At<u8> = "maxEjectionPercent",
-        min_health_percent: At<u8> = "minHealthPercent",
-        always_eject_one_host: At<bool> = "alwaysEjectOneHost",
-        success_rate: Later = "successRate",
-        failure_percentage: Later = "failurePercentage",
-    }
 }

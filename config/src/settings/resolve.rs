@@ -5,14 +5,19 @@ use std::path::PathBuf;
 
 use super::{AccessLogFormat, Admin, AdminBind, DockerSettings, Settings};
 use crate::Diagnostic;
+use crate::compile::{locality, report::Report};
 use crate::diagnostic::Place;
-use crate::model::HostPattern;
+use crate::model::{HostPattern, Locality, Source};
 use crate::raw::{self, At, Scalar};
+use crate::yaml::Lookup;
+
+/// The variable that says where the process runs, for containers and pods of one file.
+const LOCALITY: &str = "WEIR_LOCALITY";
 
 /// Takes the settings of each document in turn; a setting given twice is an error and the first stays.
 #[derive(Default)]
 pub(crate) struct Resolver {
-    pub(crate) settings: Settings,
+    settings: Settings,
     seen: Vec<(&'static str, Place)>,
 }
 
@@ -62,9 +67,29 @@ impl Resolver {
         {
             self.settings.grace_period = *value;
         }
+        if let Some(at) = &document.locality
+            && s(self, "locality", &at.place, found)
+        {
+            self.settings.locality = own_locality(at, found);
+        }
         if let Some(later) = &document.rollouts {
             found.push(not_enforced(&later.place, "rollouts"));
         }
+    }
+
+    /// What holds in the end, with the environment for what no document set.
+    pub(crate) fn finish(mut self, env: Lookup<'_>, found: &mut Vec<Diagnostic>) -> Settings {
+        let stated = self.seen.iter().any(|(key, _)| *key == "locality");
+        if let Some(text) = env(LOCALITY).filter(|text| !stated && !text.is_empty()) {
+            let place = Place::of(Source::Other(LOCALITY.into()));
+            match Locality::parse(&text) {
+                Ok(locality) => {
+                    self.settings.locality = own_locality(&At::new(locality, place), found);
+                }
+                Err(invalid) => found.push(Diagnostic::error(&place, invalid.to_string())),
+            }
+        }
+        self.settings
     }
 
     fn discovery(&mut self, discovery: &raw::Discovery, found: &mut Vec<Diagnostic>) {
@@ -102,6 +127,13 @@ impl Resolver {
             }
         }
     }
+}
+
+fn own_locality(at: &At<Locality>, found: &mut Vec<Diagnostic>) -> Option<Locality> {
+    let mut report = Report::default();
+    let place = locality::place(at, &mut report);
+    found.append(&mut report.found);
+    place
 }
 
 /// A known field without effect in this version: never ignored in silence.

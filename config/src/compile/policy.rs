@@ -1,0 +1,49 @@
+//! The policies of a service, from each place that may state some.
+
+use super::report::Report;
+use super::{balance, protect};
+use crate::model::{ConnectionPool, LoadBalancer, OutlierDetection};
+use crate::raw;
+
+/// What one place states. Each of the three counts as one setting: half of a pool from here and half of it from there
+/// would be a policy that nobody wrote.
+#[derive(Default)]
+pub(super) struct Policies {
+    pub(super) load_balancer: Option<LoadBalancer>,
+    pub(super) pool: Option<ConnectionPool>,
+    pub(super) outlier: Option<OutlierDetection>,
+}
+
+impl Policies {
+    pub(super) fn compile(
+        load_balancer: Option<&raw::LoadBalancer>,
+        pool: Option<&raw::ConnectionPool>,
+        outlier: Option<&raw::OutlierDetection>,
+        report: &mut Report,
+    ) -> Self {
+        Self {
+            load_balancer: load_balancer.map(|raw| balance::load_balancer(raw, report)),
+            pool: pool.map(|raw| protect::connection_pool(raw, report)),
+            outlier: outlier.map(|raw| protect::outlier_detection(raw, report)),
+        }
+    }
+
+    /// Of a part of a service.
+    pub(super) fn of(part: &raw::Service, report: &mut Report) -> Self {
+        Self::compile(
+            part.load_balancer.as_ref(),
+            part.connection_pool.as_ref(),
+            part.outlier_detection.as_ref(),
+            report,
+        )
+    }
+
+    /// What is stated here, and where nothing is, what is stated there.
+    pub(super) fn or(self, other: Self) -> Self {
+        Self {
+            load_balancer: self.load_balancer.or(other.load_balancer),
+            pool: self.pool.or(other.pool),
+            outlier: self.outlier.or(other.outlier),
+        }
+    }
+}
