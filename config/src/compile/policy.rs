@@ -31,9 +31,9 @@ impl Policies {
     /// Of a part of a service.
     pub(super) fn of(part: &raw::Service, report: &mut Report) -> Self {
         Self::compile(
-            part.load_balancer.as_ref(),
-            part.connection_pool.as_ref(),
-            part.outlier_detection.as_ref(),
+            part.load_balancer.as_deref(),
+            part.connection_pool.as_deref(),
+            part.outlier_detection.as_deref(),
             report,
         )
     }

@@ -101,10 +101,10 @@ impl<'c> Group<'c> {
             name: Some(self.name.clone()),
             endpoints: Some(self.members.iter().map(endpoint).collect()),
             versions: Some(self.versions()),
-            load_balancer: self.newest(|member| member.policy.balancer.clone()),
-            health_check: self.newest(|member| member.policy.health_check.clone()),
-            connection_pool: self.newest(|member| member.policy.pool.clone()),
-            outlier_detection: self.newest(|member| member.policy.outlier.clone()),
+            load_balancer: self.newest(|member| member.policy.balancer.clone().map(Box::new)),
+            health_check: self.newest(|member| member.policy.health_check.clone().map(Box::new)),
+            connection_pool: self.newest(|member| member.policy.pool.clone().map(Box::new)),
+            outlier_detection: self.newest(|member| member.policy.outlier.clone().map(Box::new)),
             drain_timeout: self.newest(|member| member.policy.drain.clone()),
         }
     }

@@ -78,9 +78,9 @@ fn rule(group: &Group<'_>, place: &Place) -> Rule {
         meta: meta(place),
         matches,
         backend_refs: Some(vec![backend]),
-        sticky: group.newest(|member| member.policy.sticky.clone()),
-        timeouts: group.newest(|member| member.policy.timeouts.clone()),
-        retry: group.newest(|member| member.policy.retry.clone()),
+        sticky: group.newest(|member| member.policy.sticky.clone().map(Box::new)),
+        timeouts: group.newest(|member| member.policy.timeouts.clone().map(Box::new)),
+        retry: group.newest(|member| member.policy.retry.clone().map(Box::new)),
         ..Rule::default()
     }
 }

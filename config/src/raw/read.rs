@@ -129,6 +129,13 @@ impl<T: Scalar> Read for At<T> {
     }
 }
 
+/// What is large and mostly absent is boxed, so that ten thousand services do not each hold room for every policy.
+impl<T: Read> Read for Box<T> {
+    fn read(node: &Node, reader: &mut Reader<'_>) -> Option<Self> {
+        T::read(node, reader).map(Box::new)
+    }
+}
+
 impl<T: Read> Read for Vec<T> {
     fn read(node: &Node, reader: &mut Reader<'_>) -> Option<Self> {
         match &node.kind {

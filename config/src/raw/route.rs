@@ -44,9 +44,9 @@ object! {
         filters: Vec<Filter> = "filters",
         backend_refs: Vec<BackendRef> = "backendRefs",
         /// Keeps a client with one version.
-        sticky: Sticky = "sticky",
-        timeouts: Timeouts = "timeouts",
-        retry: Retry = "retry",
+        sticky: Box<Sticky> = "sticky",
+        timeouts: Box<Timeouts> = "timeouts",
+        retry: Box<Retry> = "retry",
         /// Read, but not enforced by this version.
         session_persistence: Later = "sessionPersistence",
     }

@@ -19,13 +19,13 @@ object! {
         /// to 100: all of it goes to stable if it is among them.
         versions: Vec<Version> = "versions",
         /// How an endpoint is picked. Default LEAST_REQUEST.
-        load_balancer: LoadBalancer = "loadBalancer",
+        load_balancer: Box<LoadBalancer> = "loadBalancer",
         /// Active checks. With them an endpoint takes no request before its first pass.
-        health_check: HealthCheck = "healthCheck",
+        health_check: Box<HealthCheck> = "healthCheck",
         /// Bounds on connections and requests.
-        connection_pool: ConnectionPool = "connectionPool",
+        connection_pool: Box<ConnectionPool> = "connectionPool",
         /// Ejection of failing endpoints. Default: only those that do not answer at all.
-        outlier_detection: OutlierDetection = "outlierDetection",
+        outlier_detection: Box<OutlierDetection> = "outlierDetection",
         /// How long requests in flight on a removed endpoint may go on. Default 30s.
         drain_timeout: At<Duration> = "drainTimeout",
     }
