@@ -5,6 +5,10 @@ use weir_config::model::{FailurePercentage, SuccessRate};
 
 use super::{Cause, Window};
 
+/// Rates that are alike give a mean that may differ from them in its last bits; within this, in points, nobody lies
+/// below.
+const ALIKE: f64 = 1e-9;
+
 /// Mean - factor x standard deviation of the population. `None` without a rate.
 ///
 /// `{50, 100, 100, 100, 100}` has mean 90 and deviation 20; with a factor of 1.9 the threshold is 52.
@@ -42,7 +46,7 @@ pub(super) fn by_success_rate<K: Clone>(
     };
     let mut below: Vec<_> = counted
         .into_iter()
-        .filter(|&(_, rate, _)| rate < threshold)
+        .filter(|&(_, rate, _)| rate < threshold - ALIKE)
         .collect();
     below.sort_by(|a, b| a.1.total_cmp(&b.1));
     below
