@@ -11,8 +11,7 @@ use super::Permits;
 
 #[test]
 fn three_threads_never_hold_more_than_two_permits_and_lose_none() {
-    // semantics 9. All interleavings of three threads that switch at most three times each unasked: more would take
-    // hours, and what needs more switches than that has not been met (loom, `preemption_bound`).
+    // semantics 9. Three threads that are each interrupted up to three times: without a bound it takes hours.
     let mut bounded = Builder::new();
     bounded.preemption_bound = Some(3);
     bounded.check(|| {

@@ -1,3 +1,4 @@
+use std::sync::Barrier;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 
@@ -23,18 +24,21 @@ fn a_limit_holds_and_may_change_under_way() {
 fn eight_threads_never_pass_the_limit_and_give_all_back() {
     // semantics 9
     const LIMIT: u32 = 3;
-    let permits = Permits::new();
-    let (holding, most) = (AtomicU32::new(0), AtomicU32::new(0));
+    let (permits, start, most) = (Permits::new(), Barrier::new(8), AtomicU32::new(0));
     thread::scope(|scope| {
         for _ in 0..8 {
             scope.spawn(|| {
-                for _ in 0..20_000 {
-                    if permits.try_acquire(LIMIT) {
-                        let now = holding.fetch_add(1, Ordering::SeqCst) + 1;
-                        most.fetch_max(now, Ordering::SeqCst);
-                        holding.fetch_sub(1, Ordering::SeqCst);
-                        permits.release();
+                start.wait();
+                for round in 0..50_000 {
+                    if !permits.try_acquire(LIMIT) {
+                        continue;
                     }
+                    most.fetch_max(permits.taken(), Ordering::Relaxed);
+                    // Now and then someone else runs while this one holds its permit.
+                    if round % 16 == 0 {
+                        thread::yield_now();
+                    }
+                    permits.release();
                 }
             });
         }
@@ -46,11 +50,12 @@ fn eight_threads_never_pass_the_limit_and_give_all_back() {
 #[test]
 fn as_many_threads_as_permits_are_never_refused() {
     // semantics 9
-    let permits = Permits::new();
+    let (permits, start) = (Permits::new(), Barrier::new(4));
     thread::scope(|scope| {
         for _ in 0..4 {
             scope.spawn(|| {
-                for _ in 0..20_000 {
+                start.wait();
+                for _ in 0..100_000 {
                     assert!(permits.try_acquire(4));
                     permits.release();
                 }
