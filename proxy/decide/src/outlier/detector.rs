@@ -163,6 +163,12 @@ impl<K: Ord + Clone> Detector<K> {
         None
     }
 
+    /// No active check speaks of a member any more, as when it was taken from the configuration: nothing but an
+    /// ejection keeps it out, and that stays (semantics 14).
+    pub fn forget_active_check(&mut self, key: &K) {
+        self.update(key, |standing| standing.failing_actively = false);
+    }
+
     /// Takes a member out by hand, whatever the policy's percentage; an ejection by the policy becomes one by hand.
     ///
     /// # Errors

@@ -183,6 +183,21 @@ fn an_active_pass_ends_an_ejection_of_what_is_not_failing_actively() {
 }
 
 #[test]
+fn a_check_that_is_gone_keeps_nobody_out_and_ends_no_ejection() {
+    // semantics 14
+    let mut detector = detector(configured(), 2);
+    streak(&mut detector, 0, 0);
+    assert_eq!(detector.on_active_check(&0, false, secs(1)), None);
+    detector.forget_active_check(&0);
+    assert!(detector.is_ejected(&0));
+    // It may serve again, so it is called back when the other one cannot.
+    assert_eq!(
+        detector.on_active_check(&1, false, secs(2)),
+        Some(returned(0, End::Needed))
+    );
+}
+
+#[test]
 fn a_manual_ejection_ends_by_hand_or_at_its_time_and_by_nothing_else() {
     let mut detector = detector(configured(), 3);
     assert_eq!(detector.eject(&0, Manual::default(), secs(1)), Ok(None));
