@@ -21,6 +21,11 @@ golden:
 # The seeded simulations of the pure decisions, more seeds than a test run takes.
 sim seeds="2000":
     PROPTEST_CASES={{seeds}} cargo test --release -p weir-decide -p weir-plan
+    WEIR_SIM_SEEDS={{seeds}} cargo test --release -p weir-tests --test sim
+
+# The permits under every interleaving of a few threads.
+loom:
+    RUSTFLAGS="--cfg loom" cargo test --release -p weir-decide --lib breaker::loom
 
 # Measure against the peers that are installed; the table and benches/results/*.csv.
 bench *args:

@@ -4,10 +4,12 @@
 //! `now` and `rng` are passed in, so that a test can replay a day of traffic from one seed, and the
 //! crate's `clippy.toml` refuses the calls that would break this. Decisions made once per request
 //! ([`path::canonicalize`], [`route::RouteTable::find`], [`split::SplitState::pick`],
-//! [`balance::Balance::pick`]) allocate nothing in the steady state and take no lock.
+//! [`balance::Balance::pick`], [`outlier::Streaks::after`]) allocate nothing in the steady state and take no lock.
 
 pub mod balance;
+pub mod breaker;
 pub mod health;
+pub mod outlier;
 pub mod path;
 pub mod retry;
 pub mod route;

@@ -71,7 +71,8 @@ pub fn is_idempotent(method: &str) -> bool {
     )
 }
 
-/// Judges one failed try. The retry budget ([`Budget`]) is asked apart, because it needs live counts.
+/// Judges one failed try. How many retries a service bears
+/// ([`crate::breaker::retry_limit`]) is asked apart, because it needs live counts.
 #[must_use]
 pub fn may_retry(policy: &Retry, attempt: Attempt, outcome: Outcome) -> Verdict {
     if !policy
@@ -126,33 +127,6 @@ pub fn backoff(policy: &Retry, retry: u8, rng: &mut impl Rng) -> Duration {
         .min(policy.backoff_max);
     let nanos = u64::try_from(window.as_nanos()).unwrap_or(u64::MAX);
     Duration::from_nanos(rng.random_range(0..=nanos))
-}
-
-/// Bounds retries by live traffic, so that an outage is not made worse by what it causes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Budget {
-    /// Retries in flight per hundred requests in flight. Default 20.
-    pub percent: u32,
-    /// Retries always allowed at once. Default 3.
-    pub min: u32,
-}
-
-impl Default for Budget {
-    fn default() -> Self {
-        Self {
-            percent: 20,
-            min: 3,
-        }
-    }
-}
-
-impl Budget {
-    /// Whether one more retry may start, with this many requests and retries in flight now.
-    #[must_use]
-    pub fn allows(self, active: u32, retrying: u32) -> bool {
-        let share = u64::from(active) * u64::from(self.percent) / 100;
-        u64::from(retrying) < share.max(u64::from(self.min))
-    }
 }
 
 #[cfg(test)]
@@ -291,16 +265,6 @@ mod tests {
                 longest <= window && longest > window * 9 / 10,
                 "retry {retry}: {longest:?}"
             );
-        }
-    }
-
-    #[test]
-    fn the_budget_is_a_fifth_of_active_and_at_least_three() {
-        // semantics 26
-        let budget = Budget::default();
-        for (active, limit) in [(0, 3), (15, 3), (20, 4), (1000, 200)] {
-            assert!(budget.allows(active, limit - 1), "{active}");
-            assert!(!budget.allows(active, limit), "{active}");
         }
     }
 }
