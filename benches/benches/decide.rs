@@ -205,7 +205,7 @@ fn pick(bencher: Bencher<'_, '_>, kind: model::Balancer, endpoints: u32) {
         loads: (0..endpoints).map(|n| n % 5).collect(),
     };
     let mut rng = SmallRng::seed_from_u64(1);
-    let mut balancer = Balancer::new(&kind, &mut rng);
+    let mut balancer = Balancer::new(&kind, None, &mut rng);
     bencher.bench_local(|| balancer.pick(black_box(&pool), &mut rng));
 }
 

@@ -8,6 +8,8 @@
 
 pub mod balance;
 pub mod health;
+pub mod levels;
+pub mod locality;
 pub mod path;
 pub mod retry;
 pub mod route;

@@ -63,7 +63,7 @@ impl Candidates for Pool {
 /// Counts over so many picks, with nothing in flight.
 fn deal(kind: &model::Balancer, pool: &Pool, picks: usize, seed: u64) -> Vec<usize> {
     let mut rng = SmallRng::seed_from_u64(seed);
-    let mut balancer = Balancer::new(kind, &mut rng);
+    let mut balancer = Balancer::new(kind, None, &mut rng);
     let mut counts = vec![0; pool.len()];
     for _ in 0..picks {
         counts[balancer.pick(pool, &mut rng).unwrap()] += 1;
@@ -153,7 +153,7 @@ fn no_endpoint_available_is_no_pick() {
             pool.out.fill(true);
             let mut rng = SmallRng::seed_from_u64(1);
             assert_eq!(
-                Balancer::new(kind, &mut rng).pick(&pool, &mut rng),
+                Balancer::new(kind, None, &mut rng).pick(&pool, &mut rng),
                 None,
                 "{kind:?} of {len}"
             );
@@ -168,7 +168,7 @@ fn a_retry_goes_elsewhere_until_there_is_no_elsewhere() {
         for weights in [&[1, 1][..], &[3, 3, 3, 3, 3], &[1, 2, 3]] {
             for seed in 0..200 {
                 let mut rng = SmallRng::seed_from_u64(seed);
-                let mut balancer = Balancer::new(kind, &mut rng);
+                let mut balancer = Balancer::new(kind, None, &mut rng);
                 let mut pool = Pool::new(weights);
                 pool.out[0] = true;
                 for _ in 1..weights.len() {
@@ -191,7 +191,7 @@ fn a_retry_goes_elsewhere_until_there_is_no_elsewhere() {
     for kind in &ALL {
         let mut rng = SmallRng::seed_from_u64(1);
         assert_eq!(
-            Balancer::new(kind, &mut rng).pick(&alone, &mut rng),
+            Balancer::new(kind, None, &mut rng).pick(&alone, &mut rng),
             Some(0)
         );
     }
