@@ -98,10 +98,10 @@ impl HashTable {
             Places::Ring(ring) => ring.places(key).find(|&at| usable(at)),
             Places::Maglev(maglev) => maglev.places(key).find(|&at| usable(at)),
         };
-        found.or_else(|| self.from_anywhere(key).find(|&at| usable(at)))
+        found.or_else(|| self.everyone(key).find(|&at| usable(at)))
     }
 
-    fn from_anywhere(&self, key: u64) -> impl Iterator<Item = usize> {
+    fn everyone(&self, key: u64) -> impl Iterator<Item = usize> {
         let len = self.order.len();
         // Hashed again, so that keys of neighbouring places do not start at the same member.
         let start = (rehash(key, u64::MAX) % len.max(1) as u64) as usize;

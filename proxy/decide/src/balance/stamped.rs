@@ -15,12 +15,6 @@ pub(super) struct Stamped {
 }
 
 impl Stamped {
-    /// Nothing.
-    pub(super) const EMPTY: Self = Self {
-        value: 0.0,
-        at_ms: 0,
-    };
-
     pub(super) fn from_bits(bits: u64) -> Self {
         Self {
             value: f32::from_bits((bits >> 32) as u32),
@@ -59,15 +53,15 @@ mod tests {
     #[test]
     fn bits_carry_the_value_there_and_back() {
         for (value, now) in [(0.0, 0), (1.5, 7), (3e9, u64::from(u32::MAX))] {
-            let stamped = Stamped::EMPTY.with(value, now);
+            let stamped = Stamped::default().with(value, now);
             assert_eq!(Stamped::from_bits(stamped.to_bits()), stamped);
         }
-        assert_eq!(Stamped::EMPTY.to_bits(), 0);
+        assert_eq!(Stamped::default().to_bits(), 0);
     }
 
     #[test]
     fn age_survives_the_clock_coming_round_and_workers_apart() {
-        let late = Stamped::EMPTY.with(1.0, u64::from(u32::MAX) - 10);
+        let late = Stamped::default().with(1.0, u64::from(u32::MAX) - 10);
         assert_eq!(late.age_ms(u64::from(u32::MAX) + 90), 100);
         // Another worker's clock is a little behind: no time has passed, and none is taken back.
         assert_eq!(late.age_ms(u64::from(u32::MAX) - 1000), 0);

@@ -90,7 +90,12 @@ impl Maglev {
 
 /// The smallest prime that is `from` or more.
 fn next_prime(from: u64) -> u64 {
-    let is_prime = |n: u64| n >= 2 && (2..).take_while(|d| d * d <= n).all(|d| n % d != 0);
+    let is_prime = |n: u64| {
+        n >= 2
+            && (2..)
+                .take_while(|d| d * d <= n)
+                .all(|d| !n.is_multiple_of(d))
+    };
     (from.max(2)..).find(|&n| is_prime(n)).unwrap_or(2)
 }
 

@@ -8,7 +8,7 @@ fn ids(count: usize) -> Vec<String> {
     (0..count).map(|n| format!("container{n}:80")).collect()
 }
 
-fn members<'a>(ids: &'a [String], weight: impl Fn(usize) -> u32) -> Vec<(&'a str, u32)> {
+fn members(ids: &[String], weight: impl Fn(usize) -> u32) -> Vec<(&str, u32)> {
     ids.iter()
         .enumerate()
         .map(|(n, id)| (id.as_str(), weight(n)))
