@@ -30,11 +30,12 @@ mod random;
 mod round_robin;
 mod score;
 mod stamped;
+mod view;
 mod warmup;
 
 pub use draw::Spread;
 pub use ewma::Ewma;
-pub use groups::{Grouped, Groups, InPanic, Member, Subset};
+pub use groups::{Grouped, Groups, Member};
 pub use hash::{ConsistentHash, HashTable, hash_key};
 pub use least_request::LeastRequest;
 pub use peak_ewma::PeakEwma;
@@ -42,6 +43,7 @@ pub use penalty::Penalty;
 pub use random::Random;
 pub use round_robin::RoundRobin;
 pub use score::{Measure, Score};
+pub use view::{InPanic, Subset};
 pub use warmup::{factor, ramp, scaled};
 
 /// The endpoints to choose from, by index, as one request sees them.

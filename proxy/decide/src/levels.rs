@@ -85,11 +85,18 @@ impl Levels {
     #[must_use]
     #[inline]
     pub fn choose(&self, rng: &mut impl Rng) -> Option<usize> {
-        if self.groups.len() == 1 {
-            return Some(0);
+        match self.groups.len() {
+            1 => Some(0),
+            _ => self.at(rng.next_u32()),
         }
-        let point = u64::from(rng.next_u32());
-        let at = self.groups.partition_point(|group| group.until <= point);
+    }
+
+    /// The group at a point of all requests, which lie between 0 and 2^32 in the order of groups.
+    #[must_use]
+    pub fn at(&self, point: u32) -> Option<usize> {
+        let at = self
+            .groups
+            .partition_point(|group| group.until <= u64::from(point));
         (at < self.groups.len()).then_some(at)
     }
 

@@ -10,9 +10,13 @@ use std::sync::Arc;
 use rand::Rng;
 use weir_config::model::{self, Locality};
 
-use super::{Balance, Balancer, Candidates, HashTable, Spread};
+use super::hash::rehash;
+use super::{Balance, Balancer, Candidates, HashTable, InPanic, Spread, Subset};
 use crate::levels::{Count, Levels};
 use crate::locality;
+
+/// Makes the draw of a group by key independent of the place in its table.
+const LEVEL_SEED: u64 = 1 << 32;
 
 /// What groups are made of: an endpoint as configured.
 #[derive(Debug, Clone, Copy)]
@@ -97,19 +101,19 @@ impl Groups {
     }
 
     /// Counts through the candidates for the shares of the groups: for when availability changes, not for
-    /// each request. `panic_percent` as in [`Levels::new`].
+    /// each request. Those of weight 0, never picked, do not count. `panic_percent` as in [`Levels::new`].
     #[must_use]
     pub fn levels<C: Candidates + ?Sized>(&self, candidates: &C, panic_percent: u8) -> Levels {
+        let mixed = candidates.spread() != Spread::Equal;
+        let picked = |at: &usize| !mixed || candidates.weight(*at) > 0;
         let count = |group: &Group| {
-            let members = || group.members.iter().map(|&at| at as usize);
-            let healthy = members().filter(|&at| candidates.available(at));
-            let total =
-                members().filter(|&at| candidates.available(at) || candidates.usable_in_panic(at));
+            let members = || group.members.iter().map(|&at| at as usize).filter(picked);
+            let in_panic = InPanic(candidates);
             Count {
                 level: group.level,
                 weight: group.weight,
-                healthy: healthy.count() as u32,
-                total: total.count() as u32,
+                healthy: members().filter(|&at| candidates.available(at)).count() as u32,
+                total: members().filter(|&at| in_panic.available(at)).count() as u32,
             }
         };
         let counts: Vec<Count> = self.groups.iter().map(count).collect();
@@ -134,11 +138,7 @@ impl Groups {
                 Spread::Mixed { max: max as u32 }
             }
         };
-        Some(Subset {
-            candidates,
-            members: &group.members,
-            spread,
-        })
+        Some(Subset::new(candidates, &group.members, spread))
     }
 }
 
@@ -194,7 +194,7 @@ impl Grouped {
 
     /// The index of the candidate that takes the request; `None` when none is left.
     ///
-    /// The group is drawn by the shares of `levels`. Where it has nobody whom this request has not tried,
+    /// The group is drawn by the shares of `levels`, at random or by the request's key. Where it has nobody whom this request has not tried,
     /// the other groups with a weight are asked, in their order; where they have nobody either, one is
     /// tried again (semantics 26). `groups` and `levels` are those of these candidates.
     #[inline]
@@ -218,7 +218,11 @@ impl Grouped {
         levels: &Levels,
         rng: &mut impl Rng,
     ) -> Option<usize> {
-        let drawn = levels.choose(rng)?;
+        let drawn = match candidates.key() {
+            // A key that a level cannot serve any longer stays where it went, as with Envoy.
+            Some(key) => levels.at((rehash(key, LEVEL_SEED) >> 32) as u32)?,
+            None => levels.choose(rng)?,
+        };
         let mut again = None;
         let others = (0..groups.len()).filter(|&group| group != drawn);
         for group in std::iter::once(drawn).chain(others) {
@@ -249,106 +253,6 @@ impl Grouped {
         } else {
             balancer.pick(&subset, rng)?
         };
-        subset.members.get(at).map(|&at| at as usize)
-    }
-}
-
-/// Some of the candidates, as a list of their own.
-#[derive(Debug)]
-pub struct Subset<'c, C: ?Sized> {
-    candidates: &'c C,
-    members: &'c [u32],
-    spread: Spread,
-}
-
-impl<C: ?Sized> Subset<'_, C> {
-    /// The index that a member has among all candidates.
-    #[must_use]
-    pub fn whole(&self, at: usize) -> usize {
-        self.members[at] as usize
-    }
-}
-
-impl<C: Candidates + ?Sized> Candidates for Subset<'_, C> {
-    fn len(&self) -> usize {
-        self.members.len()
-    }
-
-    fn spread(&self) -> Spread {
-        self.spread
-    }
-
-    fn weight(&self, at: usize) -> u32 {
-        self.candidates.weight(self.whole(at))
-    }
-
-    fn load(&self, at: usize) -> u32 {
-        self.candidates.load(self.whole(at))
-    }
-
-    fn available(&self, at: usize) -> bool {
-        self.candidates.available(self.whole(at))
-    }
-
-    fn usable_in_panic(&self, at: usize) -> bool {
-        self.candidates.usable_in_panic(self.whole(at))
-    }
-
-    fn tried(&self, at: usize) -> bool {
-        self.candidates.tried(self.whole(at))
-    }
-
-    fn latency_us(&self, at: usize) -> Option<f32> {
-        self.candidates.latency_us(self.whole(at))
-    }
-
-    fn penalty(&self, at: usize) -> u32 {
-        self.candidates.penalty(self.whole(at))
-    }
-
-    fn key(&self) -> Option<u64> {
-        self.candidates.key()
-    }
-}
-
-/// Candidates in panic: those that are ejected or failing are available too (semantics 6).
-#[derive(Debug)]
-pub struct InPanic<'c, C: ?Sized>(pub &'c C);
-
-impl<C: Candidates + ?Sized> Candidates for InPanic<'_, C> {
-    fn len(&self) -> usize {
-        self.0.len()
-    }
-
-    fn spread(&self) -> Spread {
-        self.0.spread()
-    }
-
-    fn weight(&self, at: usize) -> u32 {
-        self.0.weight(at)
-    }
-
-    fn load(&self, at: usize) -> u32 {
-        self.0.load(at)
-    }
-
-    fn available(&self, at: usize) -> bool {
-        self.0.available(at) || self.0.usable_in_panic(at)
-    }
-
-    fn tried(&self, at: usize) -> bool {
-        self.0.tried(at)
-    }
-
-    fn latency_us(&self, at: usize) -> Option<f32> {
-        self.0.latency_us(at)
-    }
-
-    fn penalty(&self, at: usize) -> u32 {
-        self.0.penalty(at)
-    }
-
-    fn key(&self) -> Option<u64> {
-        self.0.key()
+        Some(subset.whole(at))
     }
 }

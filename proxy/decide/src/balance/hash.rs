@@ -124,7 +124,7 @@ impl HashTable {
 }
 
 /// Another hash of the same key.
-fn rehash(key: u64, attempt: u64) -> u64 {
+pub(super) fn rehash(key: u64, attempt: u64) -> u64 {
     xxh3_64_with_seed(&key.to_le_bytes(), attempt)
 }
 

@@ -255,6 +255,37 @@ fn a_key_has_its_endpoint_in_each_level() {
     }
 }
 
+#[test]
+fn a_key_stays_in_the_level_that_took_it_over() {
+    // semantics 7 and 21
+    let mut pool = Pool::new(&[10; 20]);
+    let groups = by_priority(&RING, &pool, &[[0; 10], [1; 10]].concat());
+    pool.out[..5].fill(true);
+    let levels = groups.levels(&pool, 50);
+    let mut rng = SmallRng::seed_from_u64(4);
+    let mut grouped = Grouped::new(&RING, &groups, &mut rng);
+    let mut away = 0;
+    for _ in 0..2000 {
+        pool.next_request(&mut rng);
+        let first = grouped.pick(&pool, &groups, &levels, &mut rng);
+        for _ in 0..3 {
+            assert_eq!(grouped.pick(&pool, &groups, &levels, &mut rng), first);
+        }
+        away += usize::from(first.is_some_and(|at| at >= 10));
+    }
+    assert_shares(&[2000 - away, away], &[70, 30], "half of the first are out");
+}
+
+#[test]
+fn endpoints_of_weight_0_make_no_level_healthy() {
+    let mut pool = Pool::new(&[10, 10, 0, 0, 10]);
+    let kind = model::Balancer::LeastRequest;
+    let groups = by_priority(&kind, &pool, &[0, 0, 0, 0, 1]);
+    pool.out[0] = true;
+    let counts = deal(&kind, &pool, &groups, 5000);
+    assert_shares(&counts, &[0, 70, 0, 0, 30], "one of two that can be picked");
+}
+
 /// Whether a pick keeps the rules, on a fleet of any shape.
 fn check_pick(pool: &Pool, groups: &Groups, panic_percent: u8, at: usize) -> Result<(), String> {
     let levels = groups.levels(pool, panic_percent);
