@@ -194,9 +194,10 @@ impl Grouped {
 
     /// The index of the candidate that takes the request; `None` when none is left.
     ///
-    /// The group is drawn by the shares of `levels`, at random or by the request's key. Where it has nobody whom this request has not tried,
-    /// the other groups with a weight are asked, in their order; where they have nobody either, one is
-    /// tried again (semantics 26). `groups` and `levels` are those of these candidates.
+    /// The group is drawn by the shares of `levels`, at random or by the request's key. Where it has nobody
+    /// whom this request has not tried, the other groups with a weight are asked, in their order; where they
+    /// have nobody either, one is tried again (semantics 26). `groups` and `levels` are those of these
+    /// candidates.
     #[inline]
     pub fn pick<C: Candidates + ?Sized>(
         &mut self,

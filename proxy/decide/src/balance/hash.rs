@@ -37,7 +37,8 @@ pub fn hash_key(bytes: &[u8]) -> u64 {
 
 /// Where keys belong: immutable, built once for each membership.
 ///
-/// A ring takes 12 bytes a point, and has at most about a million points; Maglev takes 4 bytes a slot.
+/// A ring takes 8 to 10 bytes a point, and has about half a million points at most; Maglev takes 4 bytes
+/// a slot.
 #[derive(Debug)]
 pub struct HashTable {
     places: Places,

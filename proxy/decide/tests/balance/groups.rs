@@ -236,6 +236,24 @@ fn weights_hold_within_each_level_whatever_the_other_weighs() {
 }
 
 #[test]
+fn the_weights_of_one_level_do_not_slow_the_picks_of_another() {
+    let light = (0..1000).map(|at| 10 + at % 3 * 10);
+    let heavy = (0..1000).map(|at| 100_000 + at);
+    let pool = Pool::new(&light.chain(heavy).collect::<Vec<_>>());
+    let kind = model::Balancer::LeastRequest;
+    let groups = by_priority(&kind, &pool, &[[0; 1000], [1; 1000]].concat());
+    let levels = groups.levels(&pool, 50);
+    let mut rng = SmallRng::seed_from_u64(4);
+    let mut grouped = Grouped::new(&kind, &groups, &mut rng);
+    pool.looks.set(0);
+    for _ in 0..1000 {
+        grouped.pick(&pool, &groups, &levels, &mut rng).unwrap();
+    }
+    let each = pool.looks.get() as f64 / 1000.0;
+    assert!(each < 10.0, "{each} looks for each pick");
+}
+
+#[test]
 fn a_key_has_its_endpoint_in_each_level() {
     let mut pool = Pool::new(&[10; 8]);
     let groups = by_priority(&RING, &pool, &[0, 0, 0, 0, 1, 1, 1, 1]);

@@ -128,7 +128,7 @@ fn weights_of_nothing_are_left_out_unless_all_are() {
 }
 
 #[test]
-fn a_ring_has_the_points_asked_for_and_never_more_than_a_million() {
+fn a_ring_has_the_points_asked_for_and_never_more_than_half_a_million() {
     let size = |count: usize, weight: u32, min_size| {
         let ids = ids(count);
         let kind = model::HashTable::Ring { min_size };
@@ -154,10 +154,10 @@ fn a_ring_has_the_points_asked_for_and_never_more_than_a_million() {
 fn with_ten_thousand_endpoints_everyone_is_picked() {
     let ids = ids(10_000);
     let all = members(&ids, |_| 10);
-    for (kind, most) in [(RING, 0.3), (MAGLEV, 0.21)] {
+    for (kind, most) in [(RING, 0.35), (MAGLEV, 0.25)] {
         let mut shares = HashTable::new(kind, &all).shares(10_000);
         shares.sort_by(f64::total_cmp);
-        // A fair share is 0.1 in a thousand, which is 20 of the keys here: chance makes it 5 to 45.
+        // A fair share is 0.1 in a thousand, which is 20 of the keys here: chance and the ring make it 3 to 60.
         assert!(shares[0] > 0.0 && shares[9_999] < most, "{kind:?}");
     }
     let small = HashTable::new(model::HashTable::Maglev { size: 101 }, &all[..1000]);
