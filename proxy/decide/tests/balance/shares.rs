@@ -1,9 +1,11 @@
 //! Who gets how much.
 
+use std::time::Duration;
+
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
-use weir_config::model;
-use weir_decide::balance::{Balance, Measure};
+use weir_config::model::{self, Warmup};
+use weir_decide::balance::{Balance, Measure, factor, scaled};
 
 use crate::pool::{BY_WEIGHT, MAGLEV, Pool, RING, all, assert_shares, deal};
 
@@ -197,6 +199,30 @@ fn ten_thousand_endpoints_cost_a_few_looks() {
         deal(kind, &pool, 10_000, 4);
         let each = pool.looks.get() as f64 / 10_000.0;
         assert!(each < 4.0, "{kind:?}: {each} looks for each pick");
+    }
+}
+
+#[test]
+fn an_endpoint_in_slow_start_takes_its_part_whatever_balances() {
+    // semantics 12 and 17
+    let warmup = Warmup {
+        duration: Duration::from_secs(60),
+        minimum_percent: 10,
+        aggression: 1.0,
+    };
+    for (seconds, part) in [(0, 10), (6, 10), (15, 25), (30, 50), (60, 100)] {
+        let admitted = Duration::from_secs(1000);
+        let now = admitted + Duration::from_secs(seconds);
+        let weight = |admitted| scaled(10, factor(&warmup, admitted, Duration::ZERO, now));
+        let weights = [0, 3, 0, 1000].map(|at| weight(Duration::from_secs(at)));
+        for kind in &BY_WEIGHT {
+            let counts = deal(kind, &Pool::new(&weights), 20_000, seconds);
+            assert_shares(
+                &counts,
+                &[100, 100, 100, part],
+                &format!("{kind:?} after {seconds} s"),
+            );
+        }
     }
 }
 
