@@ -4,15 +4,19 @@
 //! not follow the size.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use divan::{Bencher, black_box};
-use rand::SeedableRng;
 use rand::rngs::SmallRng;
+use rand::{Rng, SeedableRng};
 use weir_config::model::{
     self, HostPattern, Match, PathMatch, PathPolicy, Retry, Route, RouteName, Rule, Source,
     Timeouts, ValueMatch, Weight,
 };
-use weir_decide::balance::{Balance, Balancer, Candidates, Spread};
+use weir_decide::balance::{
+    Balance, Balancer, Candidates, Ewma, Grouped, Groups, HashTable, Member, Penalty, Spread,
+    hash_key,
+};
 use weir_decide::path::canonicalize;
 use weir_decide::route::{Request, RouteTable};
 use weir_decide::split::{Split, SplitState, bucket};
@@ -177,6 +181,27 @@ fn split_start(bencher: Bencher<'_, '_>, entries: u32) {
 
 struct Pool {
     loads: Vec<u32>,
+    ids: Vec<String>,
+    latency: Ewma,
+    penalty: Penalty,
+    key: Option<u64>,
+}
+
+impl Pool {
+    fn new(endpoints: u32) -> Self {
+        Self {
+            loads: (0..endpoints).map(|n| n % 5).collect(),
+            ids: (0..endpoints).map(|n| format!("container{n}:80")).collect(),
+            latency: Ewma::default().after(Duration::from_millis(5), 1000),
+            penalty: Penalty::default(),
+            key: Some(hash_key(b"203.0.113.7")),
+        }
+    }
+
+    fn table(&self, kind: model::HashTable) -> HashTable {
+        let members: Vec<(&str, u32)> = self.ids.iter().map(|id| (id.as_str(), 10)).collect();
+        HashTable::new(kind, &members)
+    }
 }
 
 impl Candidates for Pool {
@@ -198,25 +223,102 @@ impl Candidates for Pool {
     fn tried(&self, _: usize) -> bool {
         false
     }
+    fn latency_us(&self, _: usize) -> Option<f32> {
+        black_box(self.latency).latency_us(2000)
+    }
+    fn penalty(&self, _: usize) -> u32 {
+        black_box(self.penalty).in_requests(2000)
+    }
+    fn key(&self) -> Option<u64> {
+        self.key
+    }
 }
 
-fn pick(bencher: Bencher<'_, '_>, kind: model::Balancer, endpoints: u32) {
-    let pool = Pool {
-        loads: (0..endpoints).map(|n| n % 5).collect(),
-    };
+const RING: model::HashTable = model::HashTable::Ring { min_size: 1024 };
+const MAGLEV: model::HashTable = model::HashTable::Maglev { size: 65_537 };
+
+fn by_key(table: model::HashTable) -> model::Balancer {
+    model::Balancer::ConsistentHash(model::ConsistentHash {
+        key: model::HashKey::SourceIp,
+        table,
+    })
+}
+
+fn pick(bencher: Bencher<'_, '_>, kind: &model::Balancer, endpoints: u32) {
+    let mut pool = Pool::new(endpoints);
     let mut rng = SmallRng::seed_from_u64(1);
-    let mut balancer = Balancer::new(&kind, &mut rng);
-    bencher.bench_local(|| balancer.pick(black_box(&pool), &mut rng));
+    let table = match kind {
+        model::Balancer::ConsistentHash(hash) => Some(Arc::new(pool.table(hash.table))),
+        _ => None,
+    };
+    let mut balancer = Balancer::new(kind, table.as_ref(), &mut rng);
+    bencher.bench_local(|| {
+        pool.key = Some(rng.next_u64());
+        balancer.pick(black_box(&pool), &mut rng)
+    });
 }
 
 #[divan::bench(args = [1, 3, 100, 10_000], sample_size = 1000)]
 fn pick_least_request(bencher: Bencher<'_, '_>, endpoints: u32) {
-    pick(bencher, model::Balancer::LeastRequest, endpoints);
+    pick(bencher, &model::Balancer::LeastRequest, endpoints);
 }
 
 #[divan::bench(args = [3, 10_000], sample_size = 1000)]
 fn pick_round_robin(bencher: Bencher<'_, '_>, endpoints: u32) {
-    pick(bencher, model::Balancer::RoundRobin, endpoints);
+    pick(bencher, &model::Balancer::RoundRobin, endpoints);
+}
+
+#[divan::bench(args = [3, 100, 10_000], sample_size = 1000)]
+fn pick_peak_ewma(bencher: Bencher<'_, '_>, endpoints: u32) {
+    pick(bencher, &model::Balancer::PeakEwma, endpoints);
+}
+
+#[divan::bench(args = [3, 100, 10_000], sample_size = 1000)]
+fn pick_ring(bencher: Bencher<'_, '_>, endpoints: u32) {
+    pick(bencher, &by_key(RING), endpoints);
+}
+
+#[divan::bench(args = [3, 100, 10_000], sample_size = 1000)]
+fn pick_maglev(bencher: Bencher<'_, '_>, endpoints: u32) {
+    pick(bencher, &by_key(MAGLEV), endpoints);
+}
+
+/// With all in one group, as most are, and with two levels that share the load.
+#[divan::bench(args = [(1, 10), (1, 10_000), (2, 10), (2, 10_000)], sample_size = 1000)]
+fn pick_grouped(bencher: Bencher<'_, '_>, (levels, endpoints): (u8, u32)) {
+    let mut pool = Pool::new(endpoints);
+    let mut rng = SmallRng::seed_from_u64(1);
+    let members: Vec<Member<'_>> = (0u32..)
+        .zip(&pool.ids)
+        .map(|(at, id)| Member {
+            id,
+            weight: 10,
+            priority: if at < endpoints / 2 { 0 } else { levels - 1 },
+            locality: None,
+        })
+        .collect();
+    let groups = Groups::new(&model::LoadBalancer::default(), None, &members);
+    let mut grouped = Grouped::new(&model::Balancer::LeastRequest, &groups, &mut rng);
+    if levels > 1 {
+        // 40% of the first level are out.
+        let down = endpoints as usize / 5;
+        pool.loads[..down].fill(1000);
+    }
+    let shares = groups.levels(&pool, 50);
+    bencher.bench_local(|| grouped.pick(black_box(&pool), &groups, &shares, &mut rng));
+}
+
+/// When an endpoint comes or goes.
+#[divan::bench(args = [10, 10_000])]
+fn build_ring(bencher: Bencher<'_, '_>, endpoints: u32) {
+    let pool = Pool::new(endpoints);
+    bencher.bench_local(|| pool.table(RING));
+}
+
+#[divan::bench(args = [10, 10_000])]
+fn build_maglev(bencher: Bencher<'_, '_>, endpoints: u32) {
+    let pool = Pool::new(endpoints);
+    bencher.bench_local(|| pool.table(MAGLEV));
 }
 
 #[divan::bench(args = ["/", "/api/v1/items/42", "/a%20b/%7Euser", "/a/b/../c//d"], sample_size = 1000)]

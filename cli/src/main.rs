@@ -30,9 +30,10 @@ use output::{Printer, Tone};
 
 /// Returns memory to the kernel sooner than the system's allocator, and gives each worker its own heap.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: weir_sys::MiMalloc = weir_sys::MiMalloc;
 
 fn main() -> ExitCode {
+    weir_sys::release_memory_at_once();
     serve::limits::use_small_pages();
     let cli = Cli::parse();
     let no_color = cli.global.no_color;

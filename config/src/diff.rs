@@ -99,12 +99,15 @@ pub fn diff(old: &Model, new: &Model) -> Diff {
     Diff { changes }
 }
 
+/// None or one of a list's items, as a list.
+type One<T> = Vec<Arc<T>>;
+
 /// Items of one name that are not alike, in the order of names; one of the two may be missing.
 fn differing<T: PartialEq>(
     old: &[Arc<T>],
     new: &[Arc<T>],
     name: impl Fn(&T) -> &str,
-) -> impl Iterator<Item = (Vec<Arc<T>>, Vec<Arc<T>>)> {
+) -> Vec<(One<T>, One<T>)> {
     let mut all: BTreeMap<&str, (Option<&Arc<T>>, Option<&Arc<T>>)> = BTreeMap::new();
     for item in old {
         all.entry(name(item)).or_default().0 = Some(item);
@@ -112,13 +115,11 @@ fn differing<T: PartialEq>(
     for item in new {
         all.entry(name(item)).or_default().1 = Some(item);
     }
-    let pairs: Vec<_> = all.into_values().filter(|(old, new)| old != new).collect();
-    pairs.into_iter().map(|(old, new)| {
-        (
-            old.cloned().into_iter().collect(),
-            new.cloned().into_iter().collect(),
-        )
-    })
+    let one = |item: Option<&Arc<T>>| item.cloned().into_iter().collect();
+    all.into_values()
+        .filter(|(old, new)| old != new)
+        .map(|(old, new)| (one(old), one(new)))
+        .collect()
 }
 
 /// Compares two models by what [`dump()`] made of them: one of them may be another process's.

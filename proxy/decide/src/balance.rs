@@ -7,24 +7,48 @@
 //!
 //! Endpoints that this request has already tried are left out, until all have been (semantics 26).
 //!
-//! The trait leaves room for what is to come: an EWMA balancer reads one more live value per candidate,
-//! ring hash and Maglev read a key of the request (both as methods of [`Candidates`] with a default),
-//! and locality is a balancer over balancers.
+//! What balancers go by beside the load is small values that workers share, one `u64` each, so that an
+//! atomic holds them: an [`Ewma`] of latency and a [`Penalty`] for failures. A [`HashTable`] is built
+//! once for each membership and shared as it is. Priorities, panic and locality come before: a
+//! [`Grouped`] balancer picks one of the groups that [`crate::locality`] lays out by the shares that
+//! [`crate::levels`] computes, and then within it.
+
+use std::sync::Arc;
 
 use rand::Rng;
 use weir_config::model;
 
 mod draw;
+mod ewma;
+mod groups;
+mod hash;
 mod least_request;
+mod pair;
+mod peak_ewma;
+mod penalty;
 mod random;
 mod round_robin;
+mod score;
+mod stamped;
+mod view;
+mod warmup;
 
 pub use draw::Spread;
+pub use ewma::Ewma;
+pub use groups::{Grouped, Groups, Member};
+pub use hash::{ConsistentHash, HashTable, hash_key};
 pub use least_request::LeastRequest;
+pub use peak_ewma::PeakEwma;
+pub use penalty::Penalty;
 pub use random::Random;
 pub use round_robin::RoundRobin;
+pub use score::{Measure, Score};
+pub use view::{InPanic, Subset};
+pub use warmup::{factor, ramp, scaled};
 
 /// The endpoints to choose from, by index, as one request sees them.
+///
+/// The methods with a default are read only by the balancers that go by them.
 pub trait Candidates {
     /// How many there are.
     fn len(&self) -> usize;
@@ -46,8 +70,31 @@ pub trait Candidates {
     /// Whether it may take a request now: ready, healthy, not ejected, not draining.
     fn available(&self, at: usize) -> bool;
 
+    /// Whether it may take a request in panic (semantics 6): ejected and failing ones may, those that
+    /// are draining, removed or in maintenance may not. Default: those available.
+    fn usable_in_panic(&self, at: usize) -> bool {
+        self.available(at)
+    }
+
     /// Whether this request has been sent to it before.
     fn tried(&self, at: usize) -> bool;
+
+    /// What its answers take, in microseconds ([`Ewma::latency_us`]); `None` while nothing is known.
+    fn latency_us(&self, at: usize) -> Option<f32> {
+        let _ = at;
+        None
+    }
+
+    /// What its failures count for, in requests in flight ([`Penalty::in_requests`]). Default 0.
+    fn penalty(&self, at: usize) -> u32 {
+        let _ = at;
+        0
+    }
+
+    /// The hash of the request's key ([`hash_key`]); `None` for a request without one.
+    fn key(&self) -> Option<u64> {
+        None
+    }
 }
 
 /// A way to choose.
@@ -63,19 +110,27 @@ pub enum Balancer {
     LeastRequest(LeastRequest),
     RoundRobin(RoundRobin),
     Random(Random),
+    PeakEwma(PeakEwma),
+    ConsistentHash(ConsistentHash),
 }
 
 impl Balancer {
     /// A fresh balancer of this kind. One that has a place in a sequence starts at a random one.
+    ///
+    /// `table` is for a balancer by key, built of the same members in the same order
+    /// ([`HashTable::new`]); without it such a balancer serves every request as one without a key.
     #[must_use]
-    pub fn new(kind: &model::Balancer, rng: &mut impl Rng) -> Self {
-        match kind {
-            // No configuration asks for the last two yet.
-            model::Balancer::LeastRequest
-            | model::Balancer::PeakEwma
-            | model::Balancer::ConsistentHash(_) => Self::LeastRequest(LeastRequest),
-            model::Balancer::RoundRobin => Self::RoundRobin(RoundRobin::new(rng)),
-            model::Balancer::Random => Self::Random(Random),
+    pub fn new(kind: &model::Balancer, table: Option<&Arc<HashTable>>, rng: &mut impl Rng) -> Self {
+        match (kind, table) {
+            (model::Balancer::LeastRequest, _) => Self::LeastRequest(LeastRequest),
+            (model::Balancer::RoundRobin, _) => Self::RoundRobin(RoundRobin::new(rng)),
+            (model::Balancer::PeakEwma, _) => Self::PeakEwma(PeakEwma),
+            (model::Balancer::ConsistentHash(_), Some(table)) => {
+                Self::ConsistentHash(ConsistentHash::new(Arc::clone(table)))
+            }
+            (model::Balancer::Random | model::Balancer::ConsistentHash(_), _) => {
+                Self::Random(Random)
+            }
         }
     }
 }
@@ -91,6 +146,8 @@ impl Balance for Balancer {
             Self::LeastRequest(balancer) => balancer.pick(candidates, rng),
             Self::RoundRobin(balancer) => balancer.pick(candidates, rng),
             Self::Random(balancer) => balancer.pick(candidates, rng),
+            Self::PeakEwma(balancer) => balancer.pick(candidates, rng),
+            Self::ConsistentHash(balancer) => balancer.pick(candidates, rng),
         }
     }
 }

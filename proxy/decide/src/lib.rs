@@ -9,6 +9,8 @@
 pub mod balance;
 pub mod breaker;
 pub mod health;
+pub mod levels;
+pub mod locality;
 pub mod outlier;
 pub mod path;
 pub mod retry;

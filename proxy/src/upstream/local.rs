@@ -201,6 +201,7 @@ impl LocalService {
                 LocalVersion {
                     balancer: RefCell::new(Balancer::new(
                         &table.service.load_balancer.balancer,
+                        None,
                         random,
                     )),
                     spread: Spread::of(members.iter().map(|m| m.weight.get())),

@@ -83,6 +83,21 @@ impl<'c, C: Candidates + ?Sized> Round<'c, C> {
         }
     }
 
+    /// The weight, where the largest is 1.
+    #[inline]
+    pub(super) fn relative_weight(&self, at: usize) -> f32 {
+        match self.spread {
+            Spread::Equal => 1.0,
+            Spread::Mixed { max } => self.candidates.weight(at) as f32 / max.max(1) as f32,
+        }
+    }
+
+    /// What it has to do: requests in flight, and failures counted as some.
+    #[inline]
+    pub(super) fn burden(&self, at: usize) -> u64 {
+        u64::from(self.candidates.load(at)) + u64::from(self.candidates.penalty(at))
+    }
+
     /// A usable candidate other than `except`, each with the chance of its weight.
     pub(super) fn draw(&self, except: Option<usize>, rng: &mut impl Rng) -> Option<usize> {
         let len = self.candidates.len();
