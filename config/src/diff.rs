@@ -102,13 +102,16 @@ pub fn diff(old: &Model, new: &Model) -> Diff {
 /// None or one of a list's items, as a list.
 type One<T> = Vec<Arc<T>>;
 
+/// An item as it was and as it is.
+type Pair<'a, T> = (Option<&'a Arc<T>>, Option<&'a Arc<T>>);
+
 /// Items of one name that are not alike, in the order of names; one of the two may be missing.
 fn differing<T: PartialEq>(
     old: &[Arc<T>],
     new: &[Arc<T>],
     name: impl Fn(&T) -> &str,
 ) -> Vec<(One<T>, One<T>)> {
-    let mut all: BTreeMap<&str, (Option<&Arc<T>>, Option<&Arc<T>>)> = BTreeMap::new();
+    let mut all: BTreeMap<&str, Pair<'_, T>> = BTreeMap::new();
     for item in old {
         all.entry(name(item)).or_default().0 = Some(item);
     }

@@ -34,9 +34,10 @@ mod tests {
 
     #[test]
     fn the_option_is_the_delay_and_is_set() {
-        let before = unsafe { libmimalloc_sys::mi_option_get(PURGE_DELAY) };
-        assert_eq!(before, DEFAULT);
+        // SAFETY: the option exists, and this is the only test of the process.
+        let delay = || unsafe { libmimalloc_sys::mi_option_get(PURGE_DELAY) };
+        assert_eq!(delay(), DEFAULT);
         release_memory_at_once();
-        assert_eq!(unsafe { libmimalloc_sys::mi_option_get(PURGE_DELAY) }, 0);
+        assert_eq!(delay(), 0);
     }
 }
