@@ -33,7 +33,7 @@ pub(crate) struct Started {
 /// Runs until a signal, or until `limit` where one is given; then drains (semantics 35).
 ///
 /// # Errors
-/// What keeps it from starting: a taken port, an unusable state directory, no right to the engine's socket.
+/// What keeps it from starting: a taken port, an unusable state directory, no socket of an engine.
 pub(crate) fn run(plan: Plan, limit: Option<Duration>, started: impl FnOnce(&Started)) -> Outcome {
     limits::raise_open_files();
     if let Some(docker) = &plan.settings.docker {

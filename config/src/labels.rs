@@ -17,6 +17,7 @@ mod policy;
 mod route;
 
 pub use container::{Container, ContainerReport, ContainerState, Health};
+pub use keys::{is_ours, same_label};
 
 use crate::Fragment;
 use crate::diagnostic::Diagnostic;

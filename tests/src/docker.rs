@@ -3,8 +3,10 @@
 //! Networks, containers and names are a test's own and go with it; a labelled container of another
 //! test is in another network, so that no `weir` of this one can take it for an endpoint.
 
+mod engine;
 mod relay;
 
+pub use engine::{Engine, Kind};
 pub use relay::Relay;
 
 use std::net::{IpAddr, SocketAddr};
@@ -144,15 +146,29 @@ impl Network {
     /// A network of the same engine whose subnet is given, so that containers may choose addresses.
     #[must_use]
     pub fn with_own_subnet() -> Self {
+        Self::with_options(&[])
+    }
+
+    /// As [`Network::with_own_subnet`], on a bridge device of that name, at most 15 characters.
+    #[must_use]
+    pub fn on_bridge(device: &str) -> Self {
+        let option = format!("com.docker.network.bridge.name={device}");
+        Self::with_options(&["--opt", &option])
+    }
+
+    fn with_options(options: &[&str]) -> Self {
         let name = unique("net");
         // Somebody else may hold a subnet: the next one is tried.
         eventually("a free subnet", || {
             let third = rand::random_range(0..=255);
             let subnet = format!("10.213.{third}.0/24");
-            try_docker(&["network", "create", "--subnet", &subnet, &name])
-                .status
-                .success()
-                .then_some(())
+            let args = [
+                &["network", "create", "--subnet", &subnet],
+                options,
+                &[&name],
+            ]
+            .concat();
+            try_docker(&args).status.success().then_some(())
         });
         Self { name }
     }
@@ -176,22 +192,25 @@ impl Spec {
     /// `weir origin` of that name and version in this network, checked often.
     #[must_use]
     pub fn origin(network: &Network, name: &str, version: &str) -> Self {
-        let mut spec = Self::unchecked(network, name, version);
-        spec.options
-            .extend(["--health-interval".to_owned(), "300ms".to_owned()]);
-        spec
+        Self::origin_in(&network.name, name, version)
+    }
+
+    /// As [`Spec::origin`], in a network by its name: one of another engine, say.
+    #[must_use]
+    pub fn origin_in(network: &str, name: &str, version: &str) -> Self {
+        Self::unchecked(network, name, version).option("--health-interval", "300ms")
     }
 
     /// As [`Spec::origin`], without a HEALTHCHECK.
     #[must_use]
     pub fn without_healthcheck(network: &Network, name: &str, version: &str) -> Self {
-        Self::unchecked(network, name, version).flag("--no-healthcheck")
+        Self::unchecked(&network.name, name, version).flag("--no-healthcheck")
     }
 
-    fn unchecked(network: &Network, name: &str, version: &str) -> Self {
+    fn unchecked(network: &str, name: &str, version: &str) -> Self {
         // The image's HEALTHCHECK asks `/ready` at this address: the origin's own.
         let mut spec = Self::default()
-            .option("--network", &network.name)
+            .option("--network", network)
             .option("--env", "WEIR_ADMIN=http://127.0.0.1:8080");
         spec.command = [
             "origin",
@@ -248,12 +267,17 @@ impl Spec {
     #[must_use]
     pub fn run(&self) -> Container {
         let name = unique("c");
-        let mut args = vec!["run", "--detach", "--name", &name];
+        let id = docker(&self.arguments(&name));
+        Container { id, name }
+    }
+
+    /// `run` and what follows it, for a container of that name.
+    fn arguments<'a>(&'a self, name: &'a str) -> Vec<&'a str> {
+        let mut args = vec!["run", "--detach", "--name", name];
         args.extend(self.options.iter().map(String::as_str));
         args.push(image());
         args.extend(self.command.iter().map(String::as_str));
-        let id = docker(&args);
-        Container { id, name }
+        args
     }
 }
 
@@ -316,15 +340,14 @@ impl Drop for Container {
 /// A `weir` on this host that watches the engine's socket and reaches containers in this network.
 #[must_use]
 pub fn watching(network: &Network) -> Setup {
-    watching_at(Path::new(SOCKET), network)
+    watching_at(Path::new(SOCKET), &network.name)
 }
 
 /// As [`watching`], through another socket.
 #[must_use]
-pub fn watching_at(socket: &Path, network: &Network) -> Setup {
+pub fn watching_at(socket: &Path, network: &str) -> Setup {
     Setup::new().top(&format!(
-        "discovery: {{ docker: {{ endpoint: \"unix://{}\", network: {} }} }}",
+        "discovery: {{ docker: {{ endpoint: \"unix://{}\", network: {network} }} }}",
         socket.display(),
-        network.name
     ))
 }

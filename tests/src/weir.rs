@@ -2,6 +2,7 @@
 
 mod ask;
 mod log;
+mod user;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};

@@ -25,7 +25,8 @@ What it answers (by path, or by query on any path):
   /ws                   a WebSocket that echoes
   /headers              the request's headers
   /trailers             two chunks and trailers, if the request says `TE: trailers`
-  /healthz              200, or what `POST /healthz?status=503` has set
+  /healthz, /ready, /live
+                        200, or what `POST /healthz?status=503` has set
   /hang, /close, /early no answer; a closed connection; an answer before the body is read
 
 Examples:

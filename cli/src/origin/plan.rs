@@ -123,7 +123,7 @@ impl Plan {
             (_, "close") => Kind::Close,
             (_, "early") => Kind::Early,
             (_, "trailers") => Kind::Trailers,
-            (_, "healthz") => Kind::Health {
+            (_, "healthz" | "ready" | "live") => Kind::Health {
                 set: query.status.map(status).transpose()?,
             },
             _ => Kind::Identity,
@@ -208,6 +208,8 @@ mod tests {
             ("/v1/echo", "", Kind::Echo),
             ("/ws", "", Kind::WebSocket),
             ("/healthz", "", Kind::Health { set: None }),
+            ("/ready", "", Kind::Health { set: None }),
+            ("/live", "", Kind::Health { set: None }),
             ("/healthz", "status=503", Kind::Health { set: Some(503) }),
             ("/early", "", Kind::Early),
         ] {

@@ -6,12 +6,13 @@ use std::path::Path;
 
 use crate::exit::Failure;
 
-/// Refuses a socket that is missing or not this user's, which no waiting mends.
+/// Refuses a socket that is missing, which no waiting mends in a container without the mount.
 ///
-/// An engine that is merely down is no failure: discovery goes on trying.
+/// One that may not be opened, or that nobody answers on, is no failure: its mode and its engine can change while Weir
+/// runs. Discovery says what to do about either, and goes on trying.
 ///
 /// # Errors
-/// With the two or three things to check.
+/// With the things to check.
 pub(crate) fn preflight(endpoint: &str) -> Result<(), Failure> {
     let Some(path) = socket_of(endpoint) else {
         return Ok(());
@@ -25,12 +26,10 @@ pub(crate) fn preflight(endpoint: &str) -> Result<(), Failure> {
             .help("is the engine installed and running? (`docker info`)")
             .help("in a container, mount the socket: -v /var/run/docker.sock:/var/run/docker.sock")
             .help("elsewhere, name it: --docker=unix:///PATH or --docker=tcp://HOST:PORT; without Docker, give -c FILE")),
-        io::ErrorKind::PermissionDenied => Err(failure
-            .help(format!("this user may not open it; see its group: ls -l {}", path.display()))
-            .help("add the user to that group, or in a container: --group-add $(stat -c %g /var/run/docker.sock)")
-            .help("or put a socket proxy in front that allows GET only, and name it with --docker=tcp://HOST:PORT")),
+        // Discovery explains this one better: with the socket's owner and this process's ids.
+        io::ErrorKind::PermissionDenied => Ok(()),
         _ => {
-            tracing::warn!(%endpoint, %error, "the engine does not answer yet; discovery goes on trying");
+            tracing::warn!(%endpoint, %error, "the engine cannot be asked yet; discovery goes on trying");
             Ok(())
         }
     }

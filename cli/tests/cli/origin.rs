@@ -109,7 +109,9 @@ fn health_is_what_was_posted_last() {
     assert!(get(at[0], "/healthz").starts_with("HTTP/1.1 200"));
     let post = "POST /healthz?status=503 HTTP/1.1\r\nhost: t\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
     assert!(exchange(at[0], post).starts_with("HTTP/1.1 200"));
-    assert!(get(at[0], "/healthz").starts_with("HTTP/1.1 503"));
+    for path in ["/healthz", "/ready", "/live"] {
+        assert!(get(at[0], path).starts_with("HTTP/1.1 503"), "{path}");
+    }
     assert!(
         get(at[0], "/healthz?status=200").starts_with("HTTP/1.1 503"),
         "a GET changes nothing"

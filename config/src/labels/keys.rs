@@ -97,6 +97,12 @@ fn folded(name: &str) -> String {
         .collect()
 }
 
+/// Whether two spellings name the same label: case, hyphens and underscores do not matter.
+#[must_use]
+pub fn same_label(one: &str, other: &str) -> bool {
+    folded(one) == folded(other)
+}
+
 impl<'c> Labels<'c> {
     /// Sorts a container's labels, and reports those that are unknown, empty, given twice, or without effect.
     pub(super) fn of(container: &'c Container, found: &mut Vec<Diagnostic>) -> Self {
@@ -179,7 +185,7 @@ impl<'c> Labels<'c> {
 }
 
 /// Whether Weir reads the label.
-pub(super) fn is_ours(name: &str) -> bool {
+pub fn is_ours(name: &str) -> bool {
     name.get(..PREFIX.len())
         .is_some_and(|start| start.eq_ignore_ascii_case(PREFIX))
 }

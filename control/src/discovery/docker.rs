@@ -19,6 +19,7 @@ use self::engine::{Engine, EngineError, translate};
 use self::known::{DOCKER, Known, Listed, Taken};
 use self::marks::Effect;
 use self::pace::{Backoff, Pace};
+use self::swarm::Services;
 use crate::api::types::ProviderState;
 use crate::control::Shared;
 use crate::events::Draft;
@@ -30,6 +31,7 @@ mod engine;
 mod known;
 mod marks;
 mod pace;
+mod swarm;
 mod transport;
 
 /// A list without any event: finds what an event was lost for, and a connection that died silently.
@@ -199,11 +201,18 @@ impl Provider {
     fn ask(&self, engine: &Engine, doubtful_too: bool) -> Listing {
         let moment = self.known.marks.now();
         let (engine, inspected) = (engine.clone(), self.known.inspected(doubtful_too));
+        let services = self.known.services.clone();
         Box::pin(async move {
-            let summaries = engine.list().await?;
+            let mut summaries = engine.list().await?;
+            let services = match swarm::any_task(&summaries) {
+                true => services.renewed(engine.services().await)?,
+                false => Services::default(),
+            };
+            services.label(&mut summaries);
             let details = engine.inspect(inspected.missing(&summaries)).await;
             Ok(Listed {
                 summaries,
+                services,
                 details,
                 moment,
             })

@@ -1,8 +1,10 @@
 //! A relay in front of the engine's socket: an engine that goes away and comes back, at will.
 
+use std::fs::Permissions;
 use std::io;
+use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -46,6 +48,18 @@ impl Relay {
     #[must_use]
     pub fn socket(&self) -> PathBuf {
         self.dir.path().join("docker.sock")
+    }
+
+    /// Gives its socket this mode, and lets everybody reach the directory it lies in.
+    ///
+    /// # Panics
+    /// When it cannot be changed.
+    pub fn set_mode(&self, mode: u32) {
+        let set = |path: &Path, mode| {
+            std::fs::set_permissions(path, Permissions::from_mode(mode)).expect("change a mode");
+        };
+        set(self.dir.path(), 0o755);
+        set(&self.socket(), mode);
     }
 
     /// Ends every connection, and each new one as soon as it comes.

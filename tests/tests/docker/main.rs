@@ -4,7 +4,10 @@ mod discover;
 mod examples;
 mod outage;
 mod packaged;
+mod permission;
+mod restart;
 mod rolling;
+mod swarm;
 
 use std::time::{Duration, Instant};
 

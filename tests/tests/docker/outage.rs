@@ -14,7 +14,7 @@ fn an_outage_of_the_engine_changes_nothing_and_its_return_catches_up() {
     }
     let network = Network::create();
     let relay = Relay::start();
-    let weir = Weir::start(&watching_at(&relay.socket(), &network));
+    let weir = Weir::start(&watching_at(&relay.socket(), &network.name));
     let service = unique("svc");
     let spec = |name: &str| {
         Spec::origin(&network, name, "stable").routed(&service, "outage.example", "stable")
@@ -47,7 +47,7 @@ fn a_container_that_was_stopped_during_an_outage_is_noticed_after_it() {
     }
     let network = Network::create();
     let relay = Relay::start();
-    let weir = Weir::start(&watching_at(&relay.socket(), &network));
+    let weir = Weir::start(&watching_at(&relay.socket(), &network.name));
     let service = unique("svc");
     let spec = |name: &str| {
         Spec::origin(&network, name, "stable").routed(&service, "gone.example", "stable")
@@ -80,7 +80,7 @@ fn weir_starts_before_the_engine_and_finds_it_when_it_comes() {
     let _container = Spec::origin(&network, "early", "stable")
         .routed(&unique("svc"), "early.example", "stable")
         .run();
-    let setup = watching_at(&relay.socket(), &network);
+    let setup = watching_at(&relay.socket(), &network.name);
     let weir = Weir::spawn(|ports| setup.render(ports), |_| {});
     eventually("the admin server", || {
         weir.try_admin("/live")

@@ -109,7 +109,7 @@ fn explain_socket(path: &Path, error: &io::Error) -> String {
             let (uid, gid) = own_ids();
             let group = meta.gid();
             format!(
-                "this process (user {uid}, group {gid}) may not open {shown}, which belongs to user {} and group \
+                "permission denied: this process (user {uid}, group {gid}) may not open {shown}, which belongs to user {} and group \
                  {group} with mode {:o}; give it that group: docker run --group-add {group}, group_add: [\"{group}\"] in \
                  Compose, or usermod -aG {group} on a host",
                 meta.uid(),

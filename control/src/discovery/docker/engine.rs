@@ -6,8 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bollard::errors::Error;
-use bollard::models::{ContainerInspectResponse, ContainerSummary, EventMessage};
-use bollard::query_parameters::{EventsOptions, InspectContainerOptions, ListContainersOptions};
+use bollard::models::{ContainerInspectResponse, ContainerSummary, EventMessage, Service};
+use bollard::query_parameters::{
+    EventsOptions, InspectContainerOptions, ListContainersOptions, ListServicesOptions,
+};
 use bollard::{API_DEFAULT_VERSION, Docker};
 use futures_util::{Stream, StreamExt};
 use tokio::time::timeout;
@@ -18,11 +20,14 @@ use super::transport::{TOO_LARGE, Transport};
 
 /// How long an engine may take for an answer. Busy engines take seconds to list.
 const ANSWER: Duration = Duration::from_secs(20);
+/// How long it may take to tell the services of a Swarm. A cluster that has lost its quorum answers late or never,
+/// and the containers of this node must not wait for it.
+const CLUSTER_ANSWER: Duration = Duration::from_secs(3);
 /// Inspections at a time.
 const PARALLEL: usize = 8;
 
 /// What Weir hears of. `health_status` stands for `health_status: healthy` and its kin.
-const EVENTS: [&str; 13] = [
+const EVENTS: [&str; 16] = [
     "start",
     "restart",
     "kill",
@@ -36,6 +41,10 @@ const EVENTS: [&str; 13] = [
     "destroy",
     "connect",
     "disconnect",
+    // Of Swarm services.
+    "create",
+    "update",
+    "remove",
 ];
 
 /// Why an engine could not be asked.
@@ -109,6 +118,16 @@ impl Engine {
         within(self.docker.list_containers(None::<ListContainersOptions>)).await
     }
 
+    /// The services of the Swarm that this engine manages.
+    ///
+    /// # Errors
+    /// [`EngineError`]; one that is no manager refuses.
+    pub(super) async fn services(&self) -> Result<Vec<Service>, EngineError> {
+        let asked = self.docker.list_services(None::<ListServicesOptions>);
+        let answer = timeout(CLUSTER_ANSWER, asked).await;
+        answer.map_err(|_| EngineError::Slow)?.map_err(translate)
+    }
+
     /// What the list does not tell of these containers.
     ///
     /// One that is gone by now, or that the engine fails at, is left out and asked for again with the next list;
@@ -144,7 +163,9 @@ impl Engine {
         let filters = HashMap::from([
             (
                 "type".to_owned(),
-                vec!["container".to_owned(), "network".to_owned()],
+                ["container", "network", "service"]
+                    .map(str::to_owned)
+                    .to_vec(),
             ),
             ("event".to_owned(), EVENTS.map(str::to_owned).to_vec()),
         ]);

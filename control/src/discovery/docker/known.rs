@@ -10,6 +10,7 @@ use weir_plan::{Hold, Seen};
 
 use super::convert::{self, Detail};
 use super::marks::{Effect, Marks};
+use super::swarm::{self, Services};
 use crate::api::types;
 use crate::watcher::Found;
 
@@ -27,6 +28,7 @@ pub(super) struct Known {
     pub(super) marks: Marks,
     hold: Hold,
     details: BTreeMap<String, Detail>,
+    pub(super) services: Services,
     /// Listed last or held, by id.
     containers: BTreeMap<String, Container>,
     held: BTreeSet<String>,
@@ -34,7 +36,9 @@ pub(super) struct Known {
 
 /// A list, and what was asked along with it.
 pub(super) struct Listed {
+    /// With the labels of their services.
     pub(super) summaries: Vec<ContainerSummary>,
+    pub(super) services: Services,
     pub(super) details: Vec<(String, Detail)>,
     /// [`Marks::now`] when it was asked for.
     pub(super) moment: u64,
@@ -81,6 +85,7 @@ impl Known {
             marks: Marks::default(),
             hold: Hold::default(),
             details: BTreeMap::new(),
+            services: Services::default(),
             containers: BTreeMap::new(),
             held: BTreeSet::new(),
         }
@@ -111,6 +116,7 @@ impl Known {
             }
             self.details.insert(id, detail);
         }
+        self.services = listed.services;
         let own_networks = self.own_networks(&listed.summaries);
         let mut fresh = BTreeMap::new();
         for summary in &listed.summaries {
@@ -127,14 +133,14 @@ impl Known {
             fresh.insert(container.id.clone(), container);
         }
         let present: Vec<Seen> = fresh.values().filter_map(seen).collect();
+        // One that is there and no longer opts in, as its service's labels may have it, is not missing.
+        let left = fresh.values().filter(|container| seen(container).is_none());
+        let mut explained = self.marks.stopping();
+        explained.extend(left.map(|container| container.id.clone()));
         let blank = listed.summaries.is_empty();
-        let decision = self.hold.observe(
-            now,
-            self.settings.hold,
-            &present,
-            blank,
-            &self.marks.stopping(),
-        );
+        let decision = self
+            .hold
+            .observe(now, self.settings.hold, &present, blank, &explained);
         for id in &decision.keep {
             if let Some(container) = self.containers.remove(id) {
                 fresh.insert(id.clone(), container);
@@ -197,6 +203,12 @@ impl Known {
             reason
                 .push_str("; missing from the engine's answer without a stop event, kept for now");
         }
+        if let Some(why) = self.services.unread().filter(|_| !report.included)
+            && self.is_task(&report.id)
+        {
+            reason.push_str("; the labels of its service (deploy.labels) are not known: ");
+            reason.push_str(why);
+        }
         types::Container {
             container: report.container,
             id: report.id,
@@ -206,6 +218,12 @@ impl Known {
             included: report.included,
             reason,
         }
+    }
+
+    fn is_task(&self, short_id: &str) -> bool {
+        self.containers.iter().any(|(id, container)| {
+            id.starts_with(short_id) && container.labels.contains_key(swarm::SERVICE_ID)
+        })
     }
 
     /// The networks that this process's own container is on: from there it can reach others.

@@ -52,12 +52,21 @@ impl Marks {
         event: &EventMessage,
         stop_signal: impl Fn(&str) -> Option<String>,
     ) -> Effect {
+        if event.typ == Some(EventMessageTypeEnum::SERVICE) {
+            // Its time is that of the Swarm's leader, whose clock is not this engine's.
+            return Effect::Relist;
+        }
         let at = event.time_nano.map_or(0, i128::from);
         if at > 0 && self.resumed_at.is_some_and(|last| at <= last) {
             return Effect::Ignore;
         }
         self.count += 1;
         self.last_nanos = self.last_nanos.max(Some(at).filter(|at| *at > 0));
+        let action = event.action.as_deref().unwrap_or_default();
+        if matches!(action, "create" | "update" | "remove") {
+            // Asked for because of services: a container or a network that is merely made changes nothing.
+            return Effect::Ignore;
+        }
         if event.typ == Some(EventMessageTypeEnum::NETWORK) {
             return Effect::Relist;
         }
@@ -71,7 +80,7 @@ impl Marks {
                 .and_then(|all| all.get(name))
                 .cloned()
         };
-        match event.action.as_deref().unwrap_or_default() {
+        match action {
             "start" | "restart" => {
                 self.stopping.remove(&id);
                 self.dead.remove(&id);
@@ -288,6 +297,19 @@ mod tests {
         );
         assert!(!marks.is_stopping("a"));
         assert_eq!(marks.last_nanos(), Some(6));
+    }
+
+    #[test]
+    fn an_event_of_a_service_asks_for_a_list_and_sets_no_clock() {
+        let mut marks = Marks::default();
+        for action in ["create", "update", "remove"] {
+            let mut event = event(action, "a", 900, None);
+            event.typ = Some(EventMessageTypeEnum::SERVICE);
+            assert_eq!(marks.on_event(&event, |_| None), Effect::Relist);
+        }
+        assert_eq!(marks.last_nanos(), None);
+        let made = event("create", "a", 5, None);
+        assert_eq!(marks.on_event(&made, |_| None), Effect::Ignore);
     }
 
     #[test]

@@ -146,7 +146,7 @@ fn allowed(method: &Method, path: &str) -> Option<Allowed> {
     }
     match path {
         "/version" | "/_ping" => Some(Allowed::Small),
-        "/containers/json" => Some(Allowed::List),
+        "/containers/json" | "/services" => Some(Allowed::List),
         "/events" => Some(Allowed::Events),
         _ => {
             let id = path.strip_prefix("/containers/")?.strip_suffix("/json")?;
@@ -208,6 +208,7 @@ mod tests {
             "/containers/json",
             "/containers/0123abcdef/json",
             "/events",
+            "/services",
         ] {
             assert!(allowed(&Method::GET, path).is_some(), "{path}");
             assert!(allowed(&Method::POST, path).is_none(), "{path}");
@@ -224,6 +225,8 @@ mod tests {
             "/containers/abc/archive",
             "/containers/abc/exec",
             "/secrets",
+            "/services/abc",
+            "/services/create",
         ] {
             assert!(allowed(&Method::GET, path).is_none(), "{path}");
         }

@@ -1,6 +1,7 @@
 use bollard::models::{EventActor, EventMessageTypeEnum};
 
 use super::*;
+use crate::discovery::docker::engine::EngineError;
 
 fn known() -> Known {
     let settings = DockerSettings {
@@ -26,6 +27,7 @@ fn listed(known: &Known, ids: &[&str]) -> Listed {
         .collect();
     Listed {
         summaries,
+        services: Services::default(),
         details: Vec::new(),
         moment: known.marks.now(),
     }
@@ -159,5 +161,35 @@ fn a_network_that_is_shared_is_preferred_and_one_that_is_configured_decides() {
     assert_eq!(
         known.containers["aaaa"].default_network.as_deref(),
         Some("back")
+    );
+}
+
+#[test]
+fn a_task_whose_service_opts_out_is_not_held_as_missing() {
+    let mut known = known();
+    let list = listed(&known, &["aaaa"]);
+    known.take(at(0), list);
+    let mut list = listed(&known, &["aaaa"]);
+    let labels = list.summaries[0].labels.as_mut().unwrap();
+    labels.remove("weir.enable");
+    let taken = known.take(at(1), list);
+    assert_eq!((taken.held, known.count()), (0, 0));
+}
+
+#[test]
+fn a_task_whose_services_labels_are_not_known_says_so() {
+    let mut known = known();
+    let mut list = listed(&known, &["aaaa"]);
+    list.summaries[0].labels = Some([(swarm::SERVICE_ID.to_owned(), "s1".to_owned())].into());
+    let refused = EngineError::Refused {
+        status: 503,
+        message: String::new(),
+    };
+    list.services = Services::default().renewed(Err(refused)).unwrap();
+    known.take(at(0), list);
+    let reason = &known.found().containers[0].reason;
+    assert!(
+        reason.contains("does not opt in") && reason.contains("deploy.labels"),
+        "{reason}"
     );
 }
