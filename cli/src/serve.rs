@@ -103,6 +103,7 @@ fn start_proxy(plan: &Plan) -> Result<Proxy, Failure> {
     let options = Options {
         workers: plan.workers,
         access_log: plan.settings.access_log,
+        locality: plan.settings.locality.clone(),
         ..Options::default()
     };
     Proxy::start(options).map_err(|e| Failure::runtime(e.to_string()))

@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use weir_config::model::{ListenerName, Model};
+use weir_config::model::{ListenerName, Locality, Model};
 use weir_config::settings::AccessLogFormat;
 
 pub(crate) use shared::{ListenerState, Shared};
@@ -26,6 +26,8 @@ pub struct Options {
     pub max_connections: Option<usize>,
     /// Descriptors held back for admin, discovery and reload. Default 128, at most a quarter of the limit.
     pub reserve_descriptors: usize,
+    /// Where this proxy runs, for balancing by locality. Default: not known, and then place does not matter.
+    pub locality: Option<Locality>,
 }
 
 impl Default for Options {
@@ -35,6 +37,7 @@ impl Default for Options {
             access_log: AccessLogFormat::Json,
             max_connections: None,
             reserve_descriptors: 128,
+            locality: None,
         }
     }
 }

@@ -10,11 +10,14 @@ pub use leaf::Leaf;
 use std::sync::Arc;
 
 use weir_config::model::{Listener, Model, Route, Rule, Service};
+use weir_decide::balance::{Candidates, Groups, Spread};
+use weir_decide::levels::Levels;
 use weir_decide::route::RouteTable;
 use weir_decide::split::Split;
 
 use crate::http::filter::Filters;
-use crate::upstream::registry::EndpointState;
+use crate::upstream::endpoint::EndpointState;
+use crate::upstream::service::ServiceState;
 
 /// Numbers a listener for the life of the process; a listener that changes its address is another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -89,10 +92,61 @@ impl RuleTable {
 pub(crate) struct ServiceTable {
     pub(crate) service: Arc<Service>,
     pub(crate) label: LabelId,
+    /// Its limits and its judgement of outliers.
+    pub(crate) state: Arc<ServiceState>,
     /// In the order of `service.endpoints`.
     pub(crate) endpoints: Vec<Arc<EndpointState>>,
     /// In the order of `service.versions`.
     pub(crate) versions: Vec<VersionTable>,
+}
+
+impl ServiceTable {
+    /// How the requests of a version are shared out now among its groups; for those who ask, as workers keep their own.
+    pub(crate) fn levels(&self, version: usize) -> Levels {
+        let members = Standing {
+            table: self,
+            version: &self.versions[version],
+        };
+        let percent = self.service.outlier.min_health_percent;
+        self.versions[version].groups.levels(&members, percent)
+    }
+}
+
+/// The members of a version as configuration and probes have them, without a worker's view.
+struct Standing<'a> {
+    table: &'a ServiceTable,
+    version: &'a VersionTable,
+}
+
+impl Candidates for Standing<'_> {
+    fn len(&self) -> usize {
+        self.version.members.len()
+    }
+
+    fn spread(&self) -> Spread {
+        Spread::of((0..self.len()).map(|at| self.weight(at)))
+    }
+
+    fn weight(&self, at: usize) -> u32 {
+        let at = self.version.members[at];
+        self.table.service.endpoints[at].weight.tenths()
+    }
+
+    fn load(&self, at: usize) -> u32 {
+        self.table.endpoints[self.version.members[at]].in_flight()
+    }
+
+    fn available(&self, at: usize) -> bool {
+        self.table.endpoints[self.version.members[at]].is_available()
+    }
+
+    fn usable_in_panic(&self, at: usize) -> bool {
+        self.table.endpoints[self.version.members[at]].is_usable_in_panic()
+    }
+
+    fn tried(&self, _: usize) -> bool {
+        false
+    }
 }
 
 /// A version and which of the endpoints belong to it.
@@ -100,4 +154,6 @@ pub(crate) struct ServiceTable {
 pub(crate) struct VersionTable {
     pub(crate) label: LabelId,
     pub(crate) members: Vec<usize>,
+    /// The members by priority and place, with the tables of a balancer by key.
+    pub(crate) groups: Arc<Groups>,
 }

@@ -118,9 +118,10 @@ pub(crate) struct Timers {
 }
 
 impl Timers {
-    pub(crate) fn new() -> Self {
+    /// `start` is the same for all workers, so that they can tell one another the time.
+    pub(crate) fn new(start: Instant) -> Self {
         Self {
-            start: Instant::now(),
+            start,
             now: Cell::new(0),
             alarms: RefCell::default(),
         }

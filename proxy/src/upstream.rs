@@ -1,8 +1,13 @@
 //! Upstream: which endpoints there are, how they fare, and the connections to them.
 
 pub(crate) mod connect;
+pub mod endpoint;
+pub(crate) mod feedback;
 pub(crate) mod local;
+pub(crate) mod permit;
 pub(crate) mod pick;
 pub(crate) mod pool;
 pub mod probe;
 pub mod registry;
+pub mod service;
+pub(crate) mod wait;

@@ -68,8 +68,8 @@ impl Worker {
             metrics: shared.metrics().shard(),
             log: shared.access_log().shard(),
             snapshots: RefCell::new(Cache::new(Arc::clone(shared.published()))),
+            timers: Rc::new(Timers::new(shared.clock().start())),
             shared,
-            timers: Rc::new(Timers::new()),
             buffers: Rc::default(),
             random: RefCell::new(SmallRng::from_rng(&mut rand::rng())),
             scratch: RefCell::default(),
@@ -133,13 +133,34 @@ impl Worker {
         self.metrics.upstream_connections(self.upstream_open.get());
         if count.is_multiple_of(8) {
             self.local();
+            for service in &self.local.borrow().services {
+                service.warm_up();
+            }
         }
+        self.serve_waiters();
         if count.is_multiple_of(40) {
             self.expire_idle();
         }
         if count.is_multiple_of(400) {
             self.buffers.shrink();
             self.scratch.borrow_mut().truncate(64);
+        }
+    }
+
+    /// Calls those who wait for connections that other workers may have closed, and closes idle ones that others wait for.
+    fn serve_waiters(&self) {
+        if self.shared.waiting() == 0 {
+            return;
+        }
+        for service in &self.local.borrow().services {
+            let breakers = &service.table.state.breakers;
+            let most = service.table.service.pool.max_connections;
+            if !service.waiters.is_empty() {
+                service.waiters.call();
+            } else if breakers.pending.taken() > 0 && breakers.connections.taken() >= most {
+                let mut endpoints = Local::endpoints(service).iter();
+                endpoints.any(|endpoint| endpoint.pool.close_one());
+            }
         }
     }
 

@@ -26,6 +26,7 @@ mod rank;
 
 pub use condition::Headers;
 pub use explain::{Outcome, Tried};
+pub use query::value as query_value;
 
 use condition::Conditions;
 

@@ -12,7 +12,7 @@ use super::types::{
 use super::{View, text};
 use crate::snapshot::{ServiceTable, Snapshot};
 use crate::telemetry::metrics::Metrics;
-use crate::upstream::registry::EndpointState;
+use crate::upstream::endpoint::EndpointState;
 
 pub(super) fn listeners(view: &impl View) -> Listeners {
     let snapshot = view.snapshot();
@@ -180,6 +180,10 @@ pub(super) fn endpoints(snapshot: &Snapshot) -> Endpoints {
 
 fn row(endpoint: &model::Endpoint, state: &EndpointState) -> Endpoint {
     let standing = state.standing();
+    // Why one that fails is in all the same is worth as much as why one is out.
+    let refused = (standing.state == "ready")
+        .then(|| state.home.refusal(&state.id))
+        .flatten();
     Endpoint {
         service: state.service.to_string(),
         id: endpoint.id.to_string(),
@@ -187,8 +191,9 @@ fn row(endpoint: &model::Endpoint, state: &EndpointState) -> Endpoint {
         version: endpoint.version.to_string(),
         weight: endpoint.weight.as_f64(),
         state: standing.state.to_owned(),
-        reason: standing.reason.to_string(),
+        reason: refused.unwrap_or_else(|| standing.reason.to_string()),
         since: text::time(standing.since),
+        until: standing.until.map(text::time),
         available: standing.available,
         in_flight: state.in_flight(),
         requests: state.requests(),

@@ -4,12 +4,23 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Instant;
 
+use weir_decide::breaker::retry_limit;
+
 use super::View;
-use crate::snapshot::{LabelId, SeriesIds, Snapshot};
-use crate::telemetry::metrics::Gauges;
+use crate::snapshot::{LabelId, SeriesIds, ServiceTable, Snapshot};
+use crate::telemetry::metrics::{Gauges, ServiceGauges, VersionGauges};
+use crate::upstream::service::Limit;
 
 /// The states an endpoint of a snapshot can be in; each is written, so that an alert on one that is not there works.
-const STATES: [&str; 5] = ["ready", "probing", "failing", "not-ready", "draining"];
+const STATES: [&str; 7] = [
+    "ready",
+    "probing",
+    "failing",
+    "ejected",
+    "not-ready",
+    "draining",
+    "maintenance",
+];
 
 /// The text of a scrape. Forgets idle series on the way, since a scrape is what they would clutter.
 pub(super) fn text(view: &impl View, extra: &str) -> String {
@@ -20,8 +31,47 @@ pub(super) fn text(view: &impl View, extra: &str) -> String {
     let gauges = Gauges {
         draining: view.draining(),
         endpoints: endpoints(&snapshot),
+        services: snapshot.services.iter().map(service).collect(),
     };
     view.metrics().encode(extra, &gauges)
+}
+
+fn service(table: &Arc<ServiceTable>) -> ServiceGauges {
+    let (pool, breakers) = (&table.service.pool, &table.state.breakers);
+    let reached = |limit| match limit {
+        Limit::Connections => breakers.connections.taken() >= pool.max_connections,
+        Limit::Pending => breakers.pending.taken() >= pool.max_pending,
+        Limit::Requests => breakers.requests.taken() >= pool.max_requests,
+        Limit::Retries => {
+            let active = breakers.requests.taken();
+            breakers.retries.taken() >= retry_limit(pool.retries, active)
+        }
+    };
+    let limits = Limit::ALL.map(|limit| (limit.text(), reached(limit), breakers.refused(limit)));
+    let versions = table.state.ejections().into_iter().map(|ejections| {
+        let at = table
+            .service
+            .versions
+            .iter()
+            .position(|version| version.name == ejections.version);
+        VersionGauges {
+            version: ejections.version.shared(),
+            ejections: ejections
+                .detected
+                .into_iter()
+                .map(|((kind, enforced), count)| (kind, enforced, count))
+                .collect(),
+            active: ejections.active as u64,
+            overflow: ejections.overflow,
+            panic: at.is_some_and(|at| table.levels(at).any_panic()),
+        }
+    });
+    ServiceGauges {
+        service: table.service.name.shared(),
+        limits: limits.into(),
+        retries_refused: breakers.refused(Limit::Retries),
+        versions: versions.collect(),
+    }
 }
 
 fn endpoints(snapshot: &Snapshot) -> Vec<(Arc<str>, &'static str, u64)> {

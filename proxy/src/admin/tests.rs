@@ -12,7 +12,8 @@ use super::*;
 use crate::http::h1::head::Method;
 use crate::snapshot::{Interner, ListenerId, SeriesIds};
 use crate::telemetry::{Flag, Sample};
-use crate::upstream::registry::{EndpointState, Health, Registry};
+use crate::upstream::endpoint::{EndpointState, Health};
+use crate::upstream::registry::Registry;
 
 mod explain;
 
@@ -104,7 +105,15 @@ impl Plane {
                 error: None,
             };
         let listeners = ids.iter().map(state).collect();
-        let snapshot = Snapshot::build(model, 7, &ids, &registry, &labels, &Snapshot::default());
+        let snapshot = Snapshot::build(
+            model,
+            7,
+            &ids,
+            None,
+            &registry,
+            &labels,
+            &Snapshot::default(),
+        );
         let plane = Self {
             snapshot: Arc::new(snapshot),
             metrics: Arc::new(Metrics::new(Arc::clone(&labels))),
@@ -375,7 +384,7 @@ async fn services_add_up_their_endpoints_and_requests() {
 async fn endpoints_say_why_they_do_not_serve() {
     let plane = Plane::new();
     plane.fail(9002);
-    plane.endpoints().next().unwrap().begin();
+    plane.endpoints().next().unwrap().begin(None);
     let endpoints: Endpoints = read(plane, "/api/v1/endpoints").await;
     let canary = endpoints
         .endpoints

@@ -167,12 +167,15 @@ pub struct Endpoint {
     pub version: String,
     /// Among the endpoints of its version.
     pub weight: f64,
-    /// `ready`, `probing`, `failing`, `not-ready`, `draining`
+    /// `ready`, `probing`, `failing`, `ejected`, `not-ready`, `draining`, `maintenance`
     pub state: String,
     /// What the last probe or the container engine said.
     pub reason: String,
     /// Since when it does or does not take requests.
     pub since: String,
+    /// When it may come back by itself, for one that is ejected for a time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<String>,
     pub available: bool,
     pub in_flight: u32,
     /// Requests sent to it since it was first seen.

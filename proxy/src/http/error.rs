@@ -6,6 +6,7 @@ use weir_decide::path::PathError;
 
 use crate::http::h1::head::HeadError;
 use crate::telemetry::Flag;
+use crate::upstream::service::Limit;
 
 /// Why a request was not answered by an endpoint.
 #[derive(Debug, thiserror::Error)]
@@ -22,6 +23,8 @@ pub(crate) enum ProxyError {
     NoBackend,
     #[error("no endpoint of the service can take a request now")]
     NoEndpoint,
+    #[error("the service has as many {} as it may have", .0.text())]
+    Overloaded(Limit),
     #[error("no connection to the endpoint: {0}")]
     Connect(io::Error),
     #[error("the endpoint could not be reached in time")]
@@ -49,7 +52,7 @@ impl ProxyError {
             Self::HeadTimeout | Self::BodyTimeout => 408,
             Self::NoRoute => 404,
             Self::NoBackend => 500,
-            Self::NoEndpoint | Self::Connect(_) => 503,
+            Self::NoEndpoint | Self::Overloaded(_) | Self::Connect(_) => 503,
             Self::Reset | Self::BadAnswer(_) => 502,
             Self::ConnectTimeout | Self::Timeout => 504,
         }
@@ -66,10 +69,32 @@ impl ProxyError {
             Self::ClientGone => Flag::DC,
             Self::NoRoute | Self::NoBackend => Flag::NR,
             Self::NoEndpoint => Flag::UH,
+            Self::Overloaded(_) => Flag::UO,
             Self::Connect(_) | Self::ConnectTimeout => Flag::UF,
             Self::Reset | Self::BadAnswer(_) => Flag::UC,
             Self::Timeout => Flag::UT,
         }
+    }
+
+    /// Field lines that go with the answer.
+    pub(crate) fn lines(&self) -> &'static [u8] {
+        match self {
+            // As Envoy's x-envoy-overloaded: not the application's own 503 (semantics 9).
+            Self::Overloaded(_) => b"x-weir-overloaded: true\r\n",
+            _ => b"",
+        }
+    }
+
+    /// Whether the endpoint that was asked is to blame.
+    pub(crate) fn is_of_endpoint(&self) -> bool {
+        matches!(
+            self,
+            Self::Connect(_)
+                | Self::ConnectTimeout
+                | Self::Reset
+                | Self::BadAnswer(_)
+                | Self::Timeout
+        )
     }
 
     /// Whether the connection to the client can carry another request: not when we no longer know where the next starts.

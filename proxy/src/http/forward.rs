@@ -5,7 +5,9 @@ mod converse;
 mod deliver;
 mod entry;
 mod resolve;
+mod way;
 
+use std::cell::Cell;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::time::Instant;
@@ -22,6 +24,7 @@ use super::h1::serve::{Connection, Scratch};
 use super::h1::write::line;
 use crate::telemetry::Flag;
 use crate::upstream::local::Local;
+use crate::upstream::permit::Permit;
 use crate::upstream::pick::{self, NoChoice};
 use attempt::Call;
 use entry::Entry;
@@ -132,11 +135,15 @@ async fn serve<'a>(
         })?;
     entry.service = Some(Rc::clone(&choice.service));
     entry.version = choice.version;
+    let active = Permit::request(&choice.service).map_err(ProxyError::Overloaded)?;
+    let key = resolve::key(conn, scratch, &choice.service.table.service, entry.client);
     let call = Call {
         listener: &table.listener,
         rule,
         choice: &choice,
         prefix_len: found.prefix_len,
+        key,
+        active: Cell::new(Some(active)),
     };
     let answered = attempt::until_answered(conn, scratch, entry, upload, &call).await?;
     deliver::answer(conn, scratch, entry, upload, &call, answered).await
@@ -160,7 +167,7 @@ async fn fail(
     let body = format!("{error}\n");
     let answer = Answer {
         status: error.status(),
-        lines: b"",
+        lines: error.lines(),
         content_type: "text/plain",
         body: body.as_bytes(),
     };

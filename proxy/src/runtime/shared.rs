@@ -1,13 +1,13 @@
 //! What the threads of the data plane have in common, none of it touched per request but the snapshot.
 
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use tokio::sync::mpsc::UnboundedSender;
-use weir_config::model::{Listener, ListenerName, Model, Protocol};
+use weir_config::model::{Listener, ListenerName, Locality, Model, Protocol};
 
 use super::{Applied, Options, Readiness};
 use crate::listener::bind::{BindError, bind};
@@ -16,12 +16,17 @@ use crate::telemetry::access_log::AccessLog;
 use crate::telemetry::metrics::Metrics;
 use crate::upstream::probe::Prober;
 use crate::upstream::registry::Registry;
+use crate::upstream::service::Clock;
 use crate::worker::Command;
 
 /// The data plane's common state.
 pub(crate) struct Shared {
     snapshots: Arc<ArcSwap<Snapshot>>,
     registry: Registry,
+    /// Where this proxy runs.
+    locality: Option<Locality>,
+    /// Requests that wait for a connection, over all workers.
+    waiting: AtomicUsize,
     labels: Arc<Interner>,
     metrics: Arc<Metrics>,
     access_log: AccessLog,
@@ -52,6 +57,8 @@ impl Shared {
         Self {
             snapshots: Arc::default(),
             registry: Registry::default(),
+            locality: options.locality.clone(),
+            waiting: AtomicUsize::new(0),
             access_log: AccessLog::stdout(options.access_log, Arc::clone(&metrics)),
             labels,
             metrics,
@@ -80,6 +87,26 @@ impl Shared {
 
     pub(crate) fn access_log(&self) -> &AccessLog {
         &self.access_log
+    }
+
+    pub(crate) fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
+    pub(crate) fn clock(&self) -> Clock {
+        self.registry.clock()
+    }
+
+    pub(crate) fn waiting(&self) -> usize {
+        self.waiting.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn waits(&self) {
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn waits_no_longer(&self) {
+        self.waiting.fetch_sub(1, Ordering::Relaxed);
     }
 
     pub(crate) fn draining(&self) -> bool {
@@ -144,6 +171,7 @@ impl Shared {
             Arc::clone(&model),
             generation,
             &ids,
+            self.locality.as_ref(),
             &self.registry,
             &self.labels,
             &previous,

@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
+use rand::SeedableRng;
+use rand::rngs::SmallRng;
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::{mpsc, oneshot};
 
@@ -12,6 +15,9 @@ use crate::worker::{self, Worker};
 
 /// Enough for the deepest call chain with room to spare; only what is touched becomes resident.
 const STACK: usize = 1 << 20;
+
+/// How often it is looked whether an interval of outlier detection has passed.
+const SWEEP: Duration = Duration::from_millis(100);
 
 /// Joins nothing on drop: the threads end by themselves when the process does, or their channel.
 pub(super) struct Threads {
@@ -78,6 +84,17 @@ fn start_worker(
     }
 }
 
+/// Ends ejections and judges rates, off the data path.
+async fn judge(shared: &Shared) {
+    let mut random = SmallRng::from_rng(&mut rand::rng());
+    let mut ticks = tokio::time::interval(SWEEP);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        shared.registry().sweep(&mut random);
+    }
+}
+
 fn start_auxiliary(shared: &Arc<Shared>) -> Result<oneshot::Sender<()>, StartError> {
     let (alive, gone) = oneshot::channel::<()>();
     let (started, failed) = std::sync::mpsc::channel();
@@ -98,7 +115,10 @@ fn start_auxiliary(shared: &Arc<Shared>) -> Result<oneshot::Sender<()>, StartErr
             runtime.block_on(async {
                 shared.set_prober(Prober::start());
                 drop(started.send(None));
-                drop(gone.await);
+                tokio::select! {
+                    _ = gone => {}
+                    () = judge(&shared) => {}
+                }
             });
         })
         .map_err(StartError::Thread)?;

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use weir_config::model::{Listener, Model, Service};
+use weir_config::model::{Listener, Locality, Model, Service};
+use weir_decide::balance::{Groups, Member};
 use weir_decide::route::RouteTable;
 use weir_decide::split::Split;
 
@@ -13,11 +14,12 @@ use crate::upstream::registry::Registry;
 
 impl Snapshot {
     /// Compiles a model. The registry must have been reconciled with it; `ids` names the listeners that are
-    /// bound. What `previous` holds unchanged is taken over, so that workers keep what hangs on it.
+    /// bound, `own` where this proxy runs. What `previous` holds unchanged is taken over, so that workers keep what hangs on it.
     pub(crate) fn build(
         model: Arc<Model>,
         generation: u64,
         ids: &[(ListenerId, Arc<Listener>)],
+        own: Option<&Locality>,
         registry: &Registry,
         labels: &Interner,
         previous: &Snapshot,
@@ -25,7 +27,7 @@ impl Snapshot {
         let services = model
             .services
             .iter()
-            .map(|service| service_table(service, registry, labels, previous))
+            .filter_map(|service| service_table(service, own, registry, labels, previous))
             .collect();
         let size = ids
             .iter()
@@ -92,10 +94,12 @@ fn base(model: &Model, leaves: &[Leaf]) -> usize {
 
 fn service_table(
     service: &Arc<Service>,
+    own: Option<&Locality>,
     registry: &Registry,
     labels: &Interner,
     previous: &Snapshot,
-) -> Arc<ServiceTable> {
+) -> Option<Arc<ServiceTable>> {
+    let state = registry.service(&service.name)?;
     let endpoints: Vec<_> = service
         .endpoints
         .iter()
@@ -113,23 +117,42 @@ fn service_table(
                 .zip(&endpoints)
                 .all(|(a, b)| Arc::ptr_eq(a, b));
         if same_states && before.service == *service {
-            return Arc::clone(before);
+            return Some(Arc::clone(before));
         }
     }
     let versions = service
         .versions
         .iter()
-        .map(|version| VersionTable {
-            label: labels.id(version.name.as_str()),
-            members: (0..service.endpoints.len())
+        .map(|version| {
+            let members: Vec<usize> = (0..service.endpoints.len())
                 .filter(|i| service.endpoints[*i].version == version.name)
-                .collect(),
+                .collect();
+            VersionTable {
+                label: labels.id(version.name.as_str()),
+                groups: groups(service, own, &members),
+                members,
+            }
         })
         .collect();
-    Arc::new(ServiceTable {
+    Some(Arc::new(ServiceTable {
         service: Arc::clone(service),
         label: labels.id(service.name.as_str()),
+        state,
         endpoints,
         versions,
-    })
+    }))
+}
+
+fn groups(service: &Service, own: Option<&Locality>, members: &[usize]) -> Arc<Groups> {
+    let members: Vec<Member<'_>> = members
+        .iter()
+        .map(|at| &service.endpoints[*at])
+        .map(|endpoint| Member {
+            id: endpoint.id.as_str(),
+            weight: endpoint.weight.tenths(),
+            priority: endpoint.priority,
+            locality: endpoint.locality.as_ref(),
+        })
+        .collect();
+    Arc::new(Groups::new(&service.load_balancer, own, &members))
 }

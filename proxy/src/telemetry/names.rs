@@ -58,6 +58,13 @@ families! {
     REJECTED Counter "connections_rejected_total" "Connections from clients that could not be taken.";
     UPSTREAM Gauge "upstream_connections" "Open connections to endpoints, idle ones included.";
     ENDPOINT_HEALTH Gauge "endpoint_health" "Endpoints of a service in each state.";
+    EJECTIONS Counter "ejections_total" "Endpoints found to be outliers, by what gave them away and whether they were ejected.";
+    EJECTIONS_ACTIVE Gauge "ejections_active" "Endpoints that are ejected now.";
+    EJECTIONS_OVERFLOW Counter "ejections_overflow_total" "Outliers that stayed in because too many others were out.";
+    PANIC Gauge "panic" "1 while so few endpoints of a version are healthy that the others are used too.";
+    CIRCUIT_OPEN Gauge "circuit_open" "1 while a limit of a service is reached.";
+    CIRCUIT_REJECTED Counter "circuit_rejected_total" "Requests refused because a limit of a service was reached.";
+    RETRY_BUDGET_EXHAUSTED Counter "retry_budget_exhausted_total" "Retries that were not made because the budget was spent.";
     PANICS Counter "panics_total" "Connections that ended because of a defect in Weir.";
     DRAIN_ACTIVE Gauge "drain_active" "1 while the process finishes what it has and takes no more.";
     LOG_DROPPED Counter "log_dropped_total" "Access log lines that were dropped because the output did not keep up.";

@@ -5,12 +5,15 @@ use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 use std::sync::Arc;
 
-use weir_config::model::EndpointId;
-use weir_decide::balance::{Balancer, Spread};
+use weir_config::model::{Balancer, EndpointId};
+use weir_decide::balance::{Grouped, Groups, Spread, factor, scaled};
+use weir_decide::levels::Levels;
 use weir_decide::split::SplitState;
 
+use super::endpoint::EndpointState;
+use super::pick::Members;
 use super::pool::Pool;
-use super::registry::EndpointState;
+use super::wait::Waiters;
 use crate::snapshot::{ListenerId, ListenerTable, ServiceTable, Snapshot};
 use crate::worker::Random;
 
@@ -27,19 +30,27 @@ pub(crate) struct LocalService {
     pub(crate) table: Arc<ServiceTable>,
     pub(crate) versions: Vec<LocalVersion>,
     endpoints: Vec<Rc<LocalEndpoint>>,
+    /// Requests of this worker that wait for a connection.
+    pub(crate) waiters: Rc<Waiters>,
 }
 
 /// A version's endpoints and the state of picking among them.
 pub(crate) struct LocalVersion {
     pub(crate) members: Vec<Rc<LocalEndpoint>>,
-    pub(crate) balancer: RefCell<Balancer>,
-    pub(crate) spread: Spread,
+    pub(crate) groups: Arc<Groups>,
+    pub(crate) balancers: RefCell<Grouped>,
+    /// What follows from availability, as of `epoch`.
+    pub(crate) levels: RefCell<Levels>,
+    pub(crate) spread: Cell<Spread>,
+    epoch: Cell<u32>,
 }
 
 /// An endpoint with the worker's idle connections to it.
 pub(crate) struct LocalEndpoint {
     pub(crate) state: Arc<EndpointState>,
-    /// In tenths; changes without the endpoint becoming another.
+    /// In tenths as configured; changes without the endpoint becoming another.
+    configured: Cell<u32>,
+    /// What balancers see: the same, or a part of it in finer steps while the service has a warm-up.
     pub(crate) weight: Cell<u32>,
     pub(crate) pool: Pool,
     /// On the worker's clock; `u64::MAX` while the endpoint is part of the configuration.
@@ -158,6 +169,11 @@ impl Local {
         self.splits.get(listener.0 as usize)?.get(rule)?.as_ref()
     }
 
+    /// The endpoints of a service.
+    pub(crate) fn endpoints(service: &LocalService) -> &[Rc<LocalEndpoint>] {
+        &service.endpoints
+    }
+
     /// Every pool, for the sweep.
     pub(crate) fn pools(&self) -> impl Iterator<Item = (&LocalService, &Rc<LocalEndpoint>)> {
         self.services
@@ -185,6 +201,7 @@ impl LocalService {
             .map(|(state, endpoint)| {
                 let old = kept.remove(&Arc::as_ptr(state));
                 let local = old.unwrap_or_else(|| Rc::new(LocalEndpoint::new(state)));
+                local.configured.set(endpoint.weight.tenths());
                 local.weight.set(endpoint.weight.tenths());
                 local
             })
@@ -198,13 +215,13 @@ impl LocalService {
                     .iter()
                     .map(|at| Rc::clone(&endpoints[*at]))
                     .collect();
+                let kind = &table.service.load_balancer.balancer;
                 LocalVersion {
-                    balancer: RefCell::new(Balancer::new(
-                        &table.service.load_balancer.balancer,
-                        None,
-                        random,
-                    )),
-                    spread: Spread::of(members.iter().map(|m| m.weight.get())),
+                    balancers: RefCell::new(Grouped::new(kind, &version.groups, random)),
+                    groups: Arc::clone(&version.groups),
+                    levels: RefCell::default(),
+                    spread: Cell::new(Spread::of(members.iter().map(|m| m.weight.get()))),
+                    epoch: Cell::new(0),
                     members,
                 }
             })
@@ -213,6 +230,7 @@ impl LocalService {
             table: Arc::clone(table),
             versions,
             endpoints,
+            waiters: before.map_or_else(Rc::default, |before| Rc::clone(&before.waiters)),
         };
         if let Some(before) = before {
             service.keep_balancers(before);
@@ -240,10 +258,54 @@ impl LocalService {
                     .zip(&version.members)
                     .all(|(a, b)| Rc::ptr_eq(a, b))
                 && old.spread == version.spread
-                && before.table.service.load_balancer.balancer
-                    == self.table.service.load_balancer.balancer;
+                // A table by key has no place to keep, and follows the weights.
+                && !matches!(
+                    self.table.service.load_balancer.balancer,
+                    Balancer::ConsistentHash(_)
+                )
+                && before.table.service.load_balancer == self.table.service.load_balancer;
             if same {
-                version.balancer = RefCell::new(old.balancer.borrow().clone());
+                version.balancers = RefCell::new(old.balancers.borrow().clone());
+            }
+        }
+    }
+}
+
+impl LocalVersion {
+    /// Looks at availability again where it has changed since the last time, and at the weights of those that warm up.
+    #[inline]
+    pub(crate) fn refresh(&self, table: &ServiceTable) {
+        let epoch = table.state.epoch();
+        if self.epoch.get() != epoch {
+            self.epoch.set(epoch);
+            self.look_again(table);
+        }
+    }
+
+    #[cold]
+    fn look_again(&self, table: &ServiceTable) {
+        if let Some(warmup) = &table.service.load_balancer.warmup {
+            let now = table.state.clock.now();
+            let serving = || self.members.iter().filter(|m| m.state.is_available());
+            let oldest = serving().map(|m| m.state.admitted()).min().unwrap_or(now);
+            for member in &self.members {
+                let part = factor(warmup, member.state.admitted(), oldest, now);
+                member.weight.set(scaled(member.configured.get(), part));
+            }
+            let weights = self.members.iter().map(|m| m.weight.get());
+            self.spread.set(Spread::of(weights));
+        }
+        let percent = table.service.outlier.min_health_percent;
+        *self.levels.borrow_mut() = self.groups.levels(&Members::all(self), percent);
+    }
+}
+
+impl LocalService {
+    /// Has those that warm up looked at again at the next pick; to be called a few times a second.
+    pub(crate) fn warm_up(&self) {
+        if self.table.service.load_balancer.warmup.is_some() {
+            for version in &self.versions {
+                version.epoch.set(0);
             }
         }
     }
@@ -253,6 +315,7 @@ impl LocalEndpoint {
     fn new(state: &Arc<EndpointState>) -> Self {
         Self {
             state: Arc::clone(state),
+            configured: Cell::new(0),
             weight: Cell::new(0),
             pool: Pool::default(),
             cut_at: Cell::new(u64::MAX),

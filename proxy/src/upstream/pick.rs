@@ -2,7 +2,8 @@
 
 use std::rc::Rc;
 
-use weir_decide::balance::{Balance, Candidates, Spread};
+use weir_config::model::ConnectionPool;
+use weir_decide::balance::{Candidates, Spread};
 
 use super::local::{Local, LocalEndpoint, LocalService, LocalVersion};
 use crate::snapshot::{Leaf, ListenerId, RuleTable};
@@ -75,58 +76,164 @@ fn sibling(local: &Local, rule: &RuleTable, leaf: &Leaf) -> Option<Choice> {
         .map(|(_, choice)| choice)
 }
 
-fn has_available(choice: &Choice) -> bool {
-    choice.service.versions[choice.version]
-        .members
-        .iter()
-        .any(|m| m.state.is_available())
+/// Whether somebody would answer: one that is in order, or in panic one that is not.
+pub(crate) fn has_available(choice: &Choice) -> bool {
+    let version = &choice.service.versions[choice.version];
+    version.refresh(&choice.service.table);
+    let panic = version.levels.borrow().any_panic();
+    let mut members = version.members.iter().map(|m| &m.state);
+    members.any(|m| m.is_available() || (panic && m.is_usable_in_panic()))
+}
+
+/// What a request brings to the choice of an endpoint.
+pub(crate) struct Asked<'a> {
+    /// Not picked while another is left.
+    pub(crate) tried: &'a [Rc<LocalEndpoint>],
+    /// Where the service is balanced by key.
+    pub(crate) key: Option<u64>,
+    /// On the clock of the process.
+    pub(crate) now_ms: u64,
 }
 
 /// Picks an endpoint of the version, not one that was tried while another is left.
 pub(crate) fn endpoint(
-    version: &LocalVersion,
-    tried: &[Rc<LocalEndpoint>],
+    choice: &Choice,
+    asked: &Asked<'_>,
     random: &mut Random,
 ) -> Option<Rc<LocalEndpoint>> {
+    let (table, version) = (
+        &choice.service.table,
+        &choice.service.versions[choice.version],
+    );
+    version.refresh(table);
     let candidates = Members {
-        members: &version.members,
-        tried,
-        spread: version.spread,
+        version,
+        asked,
+        limits: Limits::of(&table.service.pool),
     };
-    let at = version.balancer.borrow_mut().pick(&candidates, random)?;
+    let levels = version.levels.borrow();
+    let mut balancers = version.balancers.borrow_mut();
+    let at = balancers.pick(&candidates, &version.groups, &levels, random)?;
     version.members.get(at).map(Rc::clone)
 }
 
-struct Members<'a> {
-    members: &'a [Rc<LocalEndpoint>],
-    tried: &'a [Rc<LocalEndpoint>],
-    spread: Spread,
+/// An endpoint that has an idle connection on this worker: for a request that waited for one.
+pub(crate) fn with_idle_connection(
+    choice: &Choice,
+    asked: &Asked<'_>,
+) -> Option<Rc<LocalEndpoint>> {
+    let version = &choice.service.versions[choice.version];
+    let members = Members {
+        version,
+        asked,
+        limits: Limits::of(&choice.service.table.service.pool),
+    };
+    let fits = |at: &usize| {
+        members.available(*at) && !members.tried(*at) && version.members[*at].pool.has_idle()
+    };
+    let at = (0..members.len()).find(fits)?;
+    version.members.get(at).map(Rc::clone)
+}
+
+/// Bounds on one endpoint.
+#[derive(Clone, Copy, Default)]
+struct Limits {
+    requests: Option<u32>,
+    connections: Option<u32>,
+}
+
+impl Limits {
+    fn of(pool: &ConnectionPool) -> Self {
+        Self {
+            requests: pool.max_requests_per_endpoint,
+            connections: pool.max_connections_per_endpoint,
+        }
+    }
+
+    /// Whether one more request would go beyond them. Looked at, not taken: who is picked takes the permit.
+    #[inline]
+    fn are_reached(self, endpoint: &LocalEndpoint) -> bool {
+        let state = &endpoint.state;
+        self.requests.is_some_and(|most| state.in_flight() >= most)
+            || (self
+                .connections
+                .is_some_and(|most| state.connections.taken() >= most)
+                && !endpoint.pool.has_idle())
+    }
+}
+
+/// The members of a version as a balancer sees them.
+pub(crate) struct Members<'a> {
+    version: &'a LocalVersion,
+    asked: &'a Asked<'a>,
+    limits: Limits,
+}
+
+impl<'a> Members<'a> {
+    /// As they are, whoever asks.
+    pub(crate) fn all(version: &'a LocalVersion) -> Self {
+        const NOBODY: &Asked<'static> = &Asked {
+            tried: &[],
+            key: None,
+            now_ms: 0,
+        };
+        Self {
+            version,
+            asked: NOBODY,
+            limits: Limits::default(),
+        }
+    }
+
+    #[inline]
+    fn member(&self, at: usize) -> &LocalEndpoint {
+        &self.version.members[at]
+    }
 }
 
 impl Candidates for Members<'_> {
     fn len(&self) -> usize {
-        self.members.len()
+        self.version.members.len()
     }
 
     fn spread(&self) -> Spread {
-        self.spread
+        self.version.spread.get()
     }
 
     fn weight(&self, at: usize) -> u32 {
-        self.members[at].weight.get()
+        self.member(at).weight.get()
     }
 
     fn load(&self, at: usize) -> u32 {
-        self.members[at].state.in_flight()
+        self.member(at).state.in_flight()
     }
 
     fn available(&self, at: usize) -> bool {
-        self.members[at].state.is_available()
+        let member = self.member(at);
+        member.state.is_available() && !self.limits.are_reached(member)
+    }
+
+    fn usable_in_panic(&self, at: usize) -> bool {
+        let member = self.member(at);
+        member.state.is_usable_in_panic() && !self.limits.are_reached(member)
     }
 
     fn tried(&self, at: usize) -> bool {
-        self.tried
+        let member: *const LocalEndpoint = self.member(at);
+        self.asked
+            .tried
             .iter()
-            .any(|tried| Rc::ptr_eq(tried, &self.members[at]))
+            .any(|tried| Rc::as_ptr(tried) == member)
+    }
+
+    fn latency_us(&self, at: usize) -> Option<f32> {
+        self.member(at).state.latency_us(self.asked.now_ms)
+    }
+
+    fn penalty(&self, at: usize) -> u32 {
+        self.member(at).state.penalty(self.asked.now_ms)
+    }
+
+    fn key(&self) -> Option<u64> {
+        self.asked.key
     }
 }

@@ -3,10 +3,13 @@
 use std::cell::{Cell, RefCell};
 use std::io;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use tokio::net::TcpStream;
 
-use super::local::LocalEndpoint;
+use super::endpoint::EndpointState;
+use super::local::{LocalEndpoint, LocalService};
+use super::wait::Waiters;
 
 /// A connection to an endpoint, between requests.
 struct Idle {
@@ -63,19 +66,38 @@ impl Pool {
         } = lease;
         let mut idle = endpoint.pool.idle.borrow_mut();
         if !endpoint.pool.closed.get() && idle.len() < keep {
+            let waiters = (!open.waiters.is_empty()).then(|| Rc::clone(&open.waiters));
             idle.push(Idle {
                 stream,
                 since: now,
                 served: served.saturating_add(1),
                 open,
             });
+            if let Some(waiters) = waiters {
+                waiters.call();
+            }
         }
+    }
+
+    /// Whether a connection waits here for a request.
+    #[inline]
+    pub(crate) fn has_idle(&self) -> bool {
+        !self.idle.borrow().is_empty()
+    }
+
+    /// Closes the coldest idle connection; whether there was one.
+    pub(crate) fn close_one(&self) -> bool {
+        let mut idle = self.idle.borrow_mut();
+        let closed = (!idle.is_empty()).then(|| idle.remove(0));
+        // Out of reach before it drops: that calls somebody who may look here.
+        drop(idle);
+        closed.is_some()
     }
 
     /// Closes what is idle and keeps nothing from now on.
     pub(crate) fn close(&self) {
         self.closed.set(true);
-        self.idle.borrow_mut().clear();
+        drop(self.idle.take());
     }
 
     /// Closes what has been idle since before that time.
@@ -102,17 +124,13 @@ pub(crate) struct Lease {
 }
 
 impl Lease {
-    /// A new connection; `open` is the worker's count of them.
-    pub(crate) fn new(
-        stream: TcpStream,
-        endpoint: &Rc<LocalEndpoint>,
-        open: &Rc<Cell<usize>>,
-    ) -> Self {
+    /// A new connection, and the room it was made in.
+    pub(crate) fn new(stream: TcpStream, endpoint: &Rc<LocalEndpoint>, open: Open) -> Self {
         Self {
             stream,
             served: 0,
             endpoint: Rc::clone(endpoint),
-            open: Open::new(open),
+            open,
         }
     }
 
@@ -122,34 +140,46 @@ impl Lease {
     }
 }
 
-/// A request in flight on an endpoint, from its being picked to its end.
-pub(crate) struct InFlight(Rc<LocalEndpoint>);
-
-impl InFlight {
-    pub(crate) fn new(endpoint: &Rc<LocalEndpoint>) -> Self {
-        endpoint.state.begin();
-        Self(Rc::clone(endpoint))
-    }
+/// An open connection to an endpoint: counted by the worker, whose tick carries the number to the metrics, and against
+/// the limits of the service and the endpoint.
+pub(crate) struct Open {
+    count: Rc<Cell<usize>>,
+    state: Arc<EndpointState>,
+    waiters: Rc<Waiters>,
 }
-
-impl Drop for InFlight {
-    fn drop(&mut self) {
-        self.0.state.end();
-    }
-}
-
-/// Counts open connections of a worker; the worker's tick carries the number to the metrics.
-pub(crate) struct Open(Rc<Cell<usize>>);
 
 impl Open {
-    pub(crate) fn new(count: &Rc<Cell<usize>>) -> Self {
+    /// Room for one more connection; `None` where a limit is reached.
+    pub(crate) fn take(
+        endpoint: &LocalEndpoint,
+        service: &LocalService,
+        count: &Rc<Cell<usize>>,
+    ) -> Option<Self> {
+        let pool = &service.table.service.pool;
+        let state = &endpoint.state;
+        let all = &state.home.breakers.connections;
+        if !all.try_acquire(pool.max_connections) {
+            return None;
+        }
+        let most = pool.max_connections_per_endpoint.unwrap_or(u32::MAX);
+        if !state.connections.try_acquire(most) {
+            all.release();
+            return None;
+        }
         count.set(count.get() + 1);
-        Self(Rc::clone(count))
+        Some(Self {
+            count: Rc::clone(count),
+            state: Arc::clone(state),
+            waiters: Rc::clone(&service.waiters),
+        })
     }
 }
 
 impl Drop for Open {
     fn drop(&mut self) {
-        self.0.set(self.0.get().saturating_sub(1));
+        self.count.set(self.count.get().saturating_sub(1));
+        self.state.connections.release();
+        self.state.home.breakers.connections.release();
+        self.waiters.call();
     }
 }

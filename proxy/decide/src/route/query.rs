@@ -9,7 +9,7 @@ use weir_config::model::ValueMatch;
 
 /// The raw value of the first parameter of this name, as the Gateway API recommends for repeated ones
 /// (`HTTPQueryParamMatch.name`).
-pub(super) fn value<'q>(query: &'q str, name: &str) -> Option<&'q str> {
+pub fn value<'q>(query: &'q str, name: &str) -> Option<&'q str> {
     let pairs = query
         .split('&')
         .map(|pair| pair.split_once('=').unwrap_or((pair, "")));

@@ -1,7 +1,8 @@
 //! Attempts: one endpoint after another, until one answers or there is nothing left to try.
 
+use std::cell::Cell;
 use std::rc::Rc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use weir_config::model::Listener;
 use weir_decide::retry::{Attempt as Try, Outcome, backoff, may_retry};
@@ -13,13 +14,16 @@ use super::super::h1::serve::{Connection, Scratch};
 use super::super::h1::write::{self, RequestParts, Target};
 use super::converse::converse;
 use super::entry::Entry;
+use super::way::{self, Connected, Way};
 use crate::buffer::Buffer;
 use crate::snapshot::RuleTable;
 use crate::timer::Rung;
 use crate::upstream::connect::{ConnectError, connect};
+use crate::upstream::feedback;
 use crate::upstream::local::LocalEndpoint;
-use crate::upstream::pick::{self, Choice, MAX_TRIED};
-use crate::upstream::pool::{InFlight, Lease, Pool};
+use crate::upstream::permit::{InFlight, Permit};
+use crate::upstream::pick::{Choice, MAX_TRIED};
+use crate::upstream::pool::{Lease, Open};
 
 /// What stays the same over all attempts.
 pub(super) struct Call<'a> {
@@ -27,6 +31,34 @@ pub(super) struct Call<'a> {
     pub(super) rule: &'a RuleTable,
     pub(super) choice: &'a Choice,
     pub(super) prefix_len: usize,
+    /// Where the service is balanced by key.
+    pub(super) key: Option<u64>,
+    /// The place among the service's active requests; given up when the request becomes a tunnel (semantics 10).
+    pub(super) active: Cell<Option<Permit>>,
+}
+
+impl Call<'_> {
+    /// Takes in what an attempt told of its endpoint.
+    pub(super) fn report(
+        &self,
+        conn: &Connection,
+        endpoint: &LocalEndpoint,
+        outcome: feedback::Outcome,
+        latency: Option<Duration>,
+    ) {
+        let service = &self.choice.service.table.service;
+        feedback::report(
+            &endpoint.state,
+            service,
+            &service.versions[self.choice.version].name,
+            feedback::Ended {
+                outcome,
+                latency,
+                now_ms: conn.worker.timers.now(),
+            },
+            &mut *conn.worker.random.borrow_mut(),
+        );
+    }
 }
 
 /// An endpoint's answer: its head is in the scratch, and at the front of the buffer.
@@ -62,43 +94,69 @@ pub(super) async fn until_answered(
     upload: &mut Flow,
     call: &Call<'_>,
 ) -> Result<Answered, ProxyError> {
-    let version = &call.choice.service.versions[call.choice.version];
     write_head(conn, scratch, entry, call);
     let mut tried: Vec<Rc<LocalEndpoint>> = Vec::new();
+    // Held while a retry goes on, see `Permit::retry`.
+    let mut _retrying = None;
     loop {
-        let endpoint = pick::endpoint(version, &tried, &mut conn.worker.random.borrow_mut());
-        let endpoint = endpoint.ok_or(ProxyError::NoEndpoint)?;
+        let deadlines = Deadlines::new(conn, entry, call);
+        let way = way::find(conn, call, &tried, &deadlines).await?;
         entry.attempts += 1;
-        entry.endpoint = Some(Rc::clone(&endpoint));
+        entry.endpoint = Some(Rc::clone(&way.endpoint));
         let first = if entry.attempts == 1 {
             entry.started
         } else {
             Instant::now()
         };
+        let endpoint = Rc::clone(&way.endpoint);
         conn.alarm.set_endpoint(Some(Rc::clone(&endpoint)));
-        let failure = match attempt(conn, scratch, entry, upload, call, &endpoint).await {
+        let ended = attempt(conn, scratch, upload, call, way, &deadlines).await;
+        let (failure, answered) = match ended {
             Ok(answered) => {
-                entry.upstream = Some(first.elapsed());
-                let status = Outcome::Status(scratch.response.status);
-                if !judge(call, scratch, entry, upload, status, true) {
+                let took = first.elapsed();
+                entry.upstream = Some(took);
+                let status = scratch.response.status;
+                call.report(
+                    conn,
+                    &endpoint,
+                    feedback::Outcome::of_status(status),
+                    Some(took),
+                );
+                let outcome = Outcome::Status(status);
+                if !judge(call, scratch, entry, upload, outcome, true) {
                     return Ok(answered);
                 }
-                Failure {
+                let failure = Failure {
                     error: ProxyError::NoEndpoint,
-                    outcome: Some(status),
+                    outcome: Some(outcome),
                     bytes_sent: true,
-                }
+                };
+                (failure, Some(answered))
             }
             Err(failure) => {
                 let again = failure
                     .outcome
                     .is_some_and(|o| judge(call, scratch, entry, upload, o, failure.bytes_sent));
+                // An idle connection that closes as it is used again says nothing of its endpoint.
+                let raced = matches!(
+                    failure.outcome,
+                    Some(Outcome::ResetBeforeResponse { reused: true })
+                );
+                if failure.error.is_of_endpoint() && !raced {
+                    call.report(conn, &endpoint, feedback::Outcome::LocalOrigin, None);
+                }
                 if !again {
                     return Err(failure.error);
                 }
-                failure
+                (failure, None)
             }
         };
+        match Permit::retry(&call.choice.service) {
+            Ok(permit) => _retrying = Some(permit),
+            // The budget is spent: what there is must do (semantics 26).
+            Err(_) => return answered.ok_or(failure.error),
+        }
+        drop(answered);
         conn.worker.metrics.retried(reason(failure.outcome));
         entry.upstream = None;
         if tried.len() < MAX_TRIED {
@@ -191,7 +249,7 @@ pub(super) struct Deadlines {
 }
 
 impl Deadlines {
-    fn next(&self) -> u64 {
+    pub(super) fn next(&self) -> u64 {
         self.request.min(self.attempt)
     }
 
@@ -243,19 +301,22 @@ impl Deadlines {
 async fn attempt(
     conn: &mut Connection,
     scratch: &mut Scratch,
-    entry: &Entry<'_>,
     upload: &mut Flow,
     call: &Call<'_>,
-    endpoint: &Rc<LocalEndpoint>,
+    way: Way,
+    deadlines: &Deadlines,
 ) -> Result<Answered, Failure> {
-    let deadlines = Deadlines::new(conn, entry, call);
-    let in_flight = InFlight::new(endpoint);
-    let mut lease = match Pool::take(endpoint) {
-        Some(lease) => lease,
-        None => open(conn, call, endpoint, &deadlines).await?,
+    let Way {
+        endpoint,
+        in_flight,
+        connection,
+    } = way;
+    let mut lease = match connection {
+        Connected::Idle(lease) => lease,
+        Connected::Room(open) => connect_to(conn, call, &endpoint, open, deadlines).await?,
     };
     upload.restart(std::mem::take(&mut scratch.out));
-    let got = converse(conn, scratch, upload, call, &mut lease, &deadlines).await;
+    let got = converse(conn, scratch, upload, call, &mut lease, deadlines).await;
     // The head is needed again if this try failed; the flow only overwrites it once a body moves.
     if !upload.has_moved() {
         scratch.out = upload.take_front();
@@ -267,21 +328,15 @@ async fn attempt(
     })
 }
 
-async fn open(
+async fn connect_to(
     conn: &Connection,
     call: &Call<'_>,
     endpoint: &Rc<LocalEndpoint>,
+    open: Open,
     deadlines: &Deadlines,
 ) -> Result<Lease, Failure> {
-    let timeout = call
-        .choice
-        .service
-        .table
-        .service
-        .pool
-        .connect_timeout
-        .as_millis() as u64;
-    let limit = conn.worker.timers.now() + timeout;
+    let pool = &call.choice.service.table.service.pool;
+    let limit = conn.worker.timers.now() + pool.connect_timeout.as_millis() as u64;
     conn.alarm.set(limit.min(deadlines.next()));
     let failed = |error| Failure {
         error,
@@ -289,7 +344,7 @@ async fn open(
         bytes_sent: false,
     };
     match connect(endpoint.state.address, &conn.alarm).await {
-        Ok(stream) => Ok(Lease::new(stream, endpoint, &conn.worker.upstream_open)),
+        Ok(stream) => Ok(Lease::new(stream, endpoint, open)),
         Err(ConnectError::Io(error)) => Err(failed(ProxyError::Connect(error))),
         Err(ConnectError::Rung(Rung::Time)) if limit <= deadlines.next() => {
             Err(failed(ProxyError::ConnectTimeout))

@@ -12,6 +12,7 @@ use super::After;
 use super::attempt::{Answered, Call};
 use super::entry::Entry;
 use crate::telemetry::Flag;
+use crate::upstream::feedback::Outcome;
 use crate::upstream::pool::{Lease, Pool};
 
 /// Passes the answer on and puts the connection to the endpoint back, if it is in order.
@@ -50,6 +51,7 @@ pub(super) async fn answer(
     let head_len = front.len() as u64;
     let idle = call.listener.limits.stream_idle_timeout.as_millis() as u64;
     if scratch.response.status == 101 {
+        drop(call.active.take());
         let held = conn.buffer.split_off(scratch.head.len);
         let carried = tunnel::join(conn, held, &mut lease, buffer, front, idle).await;
         entry.bytes_out = head_len + carried.down;
@@ -63,6 +65,10 @@ pub(super) async fn answer(
     scratch.front = download.take_front();
     drop(in_flight);
     if let Err((flag, after)) = result {
+        if matches!(flag, Flag::UC | Flag::UT) {
+            // The head was a success; its body was not.
+            call.report(conn, &lease.endpoint, Outcome::LocalOrigin, None);
+        }
         if untouched && flag == Flag::UC {
             entry.responded = false;
             return Err(ProxyError::BadAnswer("its body is malformed"));

@@ -72,11 +72,6 @@ impl Entry<'_> {
     ) {
         let worker = &conn.worker;
         worker.metrics.request_ended();
-        if let Some(endpoint) = &self.endpoint
-            && (self.status >= 500 || self.upstream.is_none())
-        {
-            endpoint.state.count_error();
-        }
         let head = &scratch.head;
         let table = local.snapshot.listener(conn.listener);
         let version = self

@@ -3,7 +3,8 @@
 use std::net::IpAddr;
 
 use rand::Rng;
-use weir_config::model::{Listener, Sticky, StickyKey, TrustedHops};
+use weir_config::model::{Balancer, HashKey, Listener, Service, Sticky, StickyKey, TrustedHops};
+use weir_decide::balance::hash_key;
 use weir_decide::path::canonicalize;
 use weir_decide::route::{Found, Headers, Request, RouteTable};
 use weir_decide::split;
@@ -155,6 +156,56 @@ pub(super) fn bucket(
             let key = format!("{:016x}", conn.worker.random.borrow_mut().next_u64());
             set_cookie(&mut scratch.set_cookie, sticky, &key);
             Some(split::bucket(key.as_bytes(), salt))
+        }
+    }
+}
+
+/// What a service that is balanced by key hashes of this request; sets the cookie of a client that has none, where the
+/// service asks for one.
+pub(super) fn key(
+    conn: &Connection,
+    scratch: &mut Scratch,
+    service: &Service,
+    client: IpAddr,
+) -> Option<u64> {
+    let Balancer::ConsistentHash(hash) = &service.load_balancer.balancer else {
+        return None;
+    };
+    let bytes = conn.buffer.filled();
+    match &hash.key {
+        HashKey::SourceIp => Some(match client {
+            IpAddr::V4(ip) => hash_key(&ip.octets()),
+            IpAddr::V6(ip) => hash_key(&ip.octets()),
+        }),
+        HashKey::Header(name) => {
+            let fields = Fields {
+                head: &scratch.head,
+                bytes,
+            };
+            fields.values(name).next().map(hash_key)
+        }
+        HashKey::Query(name) => {
+            let query = scratch.head.target.query?.text(bytes);
+            weir_decide::route::query_value(query, name).map(|value| hash_key(value.as_bytes()))
+        }
+        HashKey::Cookie {
+            name,
+            path,
+            max_age,
+        } => {
+            if let Some(value) = cookie(&scratch.head, bytes, name) {
+                return Some(hash_key(value));
+            }
+            let max_age = (*max_age)?;
+            let value = format!("{:016x}", conn.worker.random.borrow_mut().next_u64());
+            let age = match max_age.as_secs() {
+                0 => String::new(),
+                seconds => format!("; Max-Age={seconds}"),
+            };
+            let line =
+                format!("Set-Cookie: {name}={value}; Path={path}; HttpOnly; SameSite=Lax{age}\r\n");
+            scratch.set_cookie.extend_from_slice(line.as_bytes());
+            Some(hash_key(value.as_bytes()))
         }
     }
 }

@@ -22,6 +22,34 @@ pub struct Gauges {
     pub draining: bool,
     /// Service, state, how many endpoints.
     pub endpoints: Vec<(Arc<str>, &'static str, u64)>,
+    pub services: Vec<ServiceGauges>,
+}
+
+/// What a service's limits and the judgement of its endpoints say.
+#[derive(Debug, Default, Clone)]
+pub struct ServiceGauges {
+    pub service: Arc<str>,
+    pub limits: Vec<LimitGauge>,
+    pub retries_refused: u64,
+    pub versions: Vec<VersionGauges>,
+}
+
+/// A limit, whether it is reached, how many requests it has refused.
+pub type LimitGauge = (&'static str, bool, u64);
+
+/// A family and where its value is found.
+type OfVersion = (Family, fn(&VersionGauges) -> u64);
+type OfLimit = (Family, fn(&LimitGauge) -> u64);
+
+/// The same for one version.
+#[derive(Debug, Default, Clone)]
+pub struct VersionGauges {
+    pub version: Arc<str>,
+    /// What gave them away, whether they were ejected, how many.
+    pub ejections: Vec<(&'static str, bool, u64)>,
+    pub active: u64,
+    pub overflow: u64,
+    pub panic: bool,
 }
 
 /// A copy of all numbers, taken under the lock so that the text is made without it.
@@ -69,6 +97,7 @@ impl Metrics {
                 count,
             );
         }
+        text.services(&gauges.services);
         text.single(names::PANICS, totals.panics);
         text.single(names::DRAIN_ACTIVE, u64::from(gauges.draining));
         text.single(names::LOG_DROPPED, self.log_dropped.load(Ordering::Relaxed));
@@ -224,6 +253,66 @@ impl Text {
         self.family(family);
         for (value, number) in numbers {
             self.sample(family.name, "", &[(label, &value.to_string())], number);
+        }
+    }
+
+    /// The families that come from the state of services rather than from counters of workers.
+    fn services(&mut self, services: &[ServiceGauges]) {
+        let versions = || {
+            services
+                .iter()
+                .flat_map(|s| s.versions.iter().map(move |v| (s, v)))
+        };
+        self.family(names::EJECTIONS);
+        for (service, version) in versions() {
+            for (kind, enforced, count) in &version.ejections {
+                let enforced = if *enforced { "true" } else { "false" };
+                let labels = [
+                    ("service", &*service.service),
+                    ("version", &*version.version),
+                    ("type", *kind),
+                    ("enforced", enforced),
+                ];
+                self.sample(names::EJECTIONS.name, "", &labels, count);
+            }
+        }
+        let by_version: [OfVersion; 3] = [
+            (names::EJECTIONS_ACTIVE, |version| version.active),
+            (names::EJECTIONS_OVERFLOW, |version| version.overflow),
+            (names::PANIC, |version| u64::from(version.panic)),
+        ];
+        for (family, value) in by_version {
+            self.family(family);
+            for (service, version) in versions() {
+                let labels = [
+                    ("service", &*service.service),
+                    ("version", &*version.version),
+                ];
+                self.sample(family.name, "", &labels, value(version));
+            }
+        }
+        let by_limit: [OfLimit; 2] = [
+            (names::CIRCUIT_OPEN, |(_, open, _)| u64::from(*open)),
+            (names::CIRCUIT_REJECTED, |(_, _, refused)| *refused),
+        ];
+        for (family, value) in by_limit {
+            self.family(family);
+            for service in services {
+                for limit in &service.limits {
+                    let labels = [("service", &*service.service), ("limit", limit.0)];
+                    self.sample(family.name, "", &labels, value(limit));
+                }
+            }
+        }
+        self.family(names::RETRY_BUDGET_EXHAUSTED);
+        for service in services {
+            let labels = [("service", &*service.service)];
+            self.sample(
+                names::RETRY_BUDGET_EXHAUSTED.name,
+                "",
+                &labels,
+                service.retries_refused,
+            );
         }
     }
 

@@ -3,6 +3,7 @@ use crate::http::h1::head::Method;
 use crate::telemetry::{Flag, Sample};
 
 const NO_GAUGES: Gauges = Gauges {
+    services: Vec::new(),
     draining: false,
     endpoints: Vec::new(),
 };
@@ -344,12 +345,35 @@ fn the_text_is_what_a_scraper_reads() {
     let gauges = Gauges {
         draining: true,
         endpoints: vec![(Arc::from("shop"), "ready", 2)],
+        services: vec![ServiceGauges {
+            service: Arc::from("shop"),
+            limits: vec![("requests", true, 7)],
+            retries_refused: 3,
+            versions: vec![VersionGauges {
+                version: Arc::from("stable"),
+                ejections: vec![("consecutive_5xx", true, 2)],
+                active: 1,
+                overflow: 4,
+                panic: true,
+            }],
+        }],
     };
     let text = fixture
         .metrics
         .encode("# HELP weir_x X.\n# TYPE weir_x gauge\nweir_x 1", &gauges);
     assert!(text.ends_with("weir_x 1\n"));
-    assert!(text.contains("weir_endpoint_health{service=\"shop\",state=\"ready\"} 2\n"));
+    for line in [
+        r#"weir_endpoint_health{service="shop",state="ready"} 2"#,
+        r#"weir_ejections_total{service="shop",version="stable",type="consecutive_5xx",enforced="true"} 2"#,
+        r#"weir_ejections_active{service="shop",version="stable"} 1"#,
+        r#"weir_ejections_overflow_total{service="shop",version="stable"} 4"#,
+        r#"weir_panic{service="shop",version="stable"} 1"#,
+        r#"weir_circuit_open{service="shop",limit="requests"} 1"#,
+        r#"weir_circuit_rejected_total{service="shop",limit="requests"} 7"#,
+        r#"weir_retry_budget_exhausted_total{service="shop"} 3"#,
+    ] {
+        assert!(text.lines().any(|l| l == line), "{line}");
+    }
     assert!(text.contains("weir_drain_active 1\n"));
     let mut typed = std::collections::HashSet::new();
     for line in text.lines() {

@@ -10,7 +10,7 @@ use slab::Slab;
 use weir_config::model::{EndpointId, HealthCheck, HealthProbe, ServiceName};
 use weir_decide::health::{self, Thresholds, Transition};
 
-use crate::upstream::registry::{EndpointState, Health};
+use crate::upstream::endpoint::{EndpointState, Health};
 
 /// The first wait for an endpoint that does not answer yet. The wait then grows with the endpoint's age, up
 /// to the check's interval: what took a minute to start is found at most six seconds late.
@@ -199,6 +199,8 @@ impl Entry {
         let saw = outcome.unwrap_or_else(|why| why);
         let was_up = self.health.is_up();
         let transition = self.health.on_probe(passed);
+        let state = &self.target.state;
+        state.home.on_probe(&state.id, passed, self.health.is_up());
         self.against = match transition.is_none() && passed != was_up {
             true => self.against.saturating_add(1),
             false => 0,

@@ -7,7 +7,8 @@ use weir_config::model::{Endpoint, EndpointId, HealthProbe, Model, Service, Serv
 
 use super::*;
 use crate::snapshot::Interner;
-use crate::upstream::registry::{EndpointState, Registry};
+use crate::upstream::endpoint::EndpointState;
+use crate::upstream::registry::Registry;
 
 const SOON: Duration = Duration::from_secs(20);
 
@@ -51,6 +52,7 @@ fn publish(
         model,
         1,
         &[],
+        None,
         &registry,
         &Interner::default(),
         &Snapshot::default(),
