@@ -34,6 +34,9 @@ pub(crate) struct Args {
     /// Count user instructions per request under valgrind instead (Weir, HAProxy, nginx)
     #[arg(long)]
     pub(crate) callgrind: bool,
+    /// Measure what active checks of this many endpoints cost instead, each once a second
+    #[arg(long, value_name = "N")]
+    pub(crate) probes: Option<usize>,
     /// Measure this binary instead of building the workspace's
     #[arg(long, value_name = "PATH")]
     weir: Option<PathBuf>,

@@ -14,6 +14,7 @@ mod load;
 mod origin;
 mod peer;
 mod perf;
+mod probes;
 mod process;
 mod report;
 mod workload;
@@ -39,8 +40,11 @@ fn main() -> anyhow::Result<()> {
     let args = Args::parse();
     match &args.command {
         Some(Command::Origin { listen }) => origin::serve(*listen),
-        None if args.callgrind => callgrind::run(&args),
-        None => measure(&args),
+        None => match args.probes {
+            Some(count) => probes::run(&args, count),
+            None if args.callgrind => callgrind::run(&args),
+            None => measure(&args),
+        },
     }
 }
 

@@ -18,10 +18,20 @@ pub(crate) struct Started {
 /// Starts this runner again as the origin, on the load's CPU.
 pub(crate) fn start() -> anyhow::Result<Started> {
     let addr = free_port()?;
+    start_at(addr, addr)
+}
+
+/// As [`start`], on every address of this machine: all of 127.0.0.0/8 leads to it.
+pub(crate) fn start_everywhere() -> anyhow::Result<Started> {
+    let addr = free_port()?;
+    start_at((Ipv4Addr::UNSPECIFIED, addr.port()).into(), addr)
+}
+
+fn start_at(listen: SocketAddr, addr: SocketAddr) -> anyhow::Result<Started> {
     let this = std::env::current_exe().context("the path of this runner")?;
     let child = on_cpu(LOAD_CPU, this)
         .arg("origin")
-        .arg(addr.to_string())
+        .arg(listen.to_string())
         .stdin(Stdio::null())
         .spawn()
         .context("start the origin")?;

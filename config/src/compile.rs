@@ -9,6 +9,7 @@ mod claim;
 mod destination;
 mod filter;
 mod header;
+pub(crate) mod health;
 mod listener;
 pub(crate) mod locality;
 pub(crate) mod path;

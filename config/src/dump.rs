@@ -3,14 +3,14 @@
 //! What is dumped is what is in force: defaults are filled in, and each item says where it was
 //! written. The model holds no secret, so a dump holds none.
 
+mod health;
 mod policy;
 mod route;
 
 use serde_json::{Value, json};
 
 use crate::model::{
-    Admission, Endpoint, HealthCheck, HealthProbe, Listener, Model, PathPolicy, Protocol, Service,
-    TrustedHops, Weight,
+    Admission, Endpoint, Listener, Model, PathPolicy, Protocol, Service, TrustedHops, Weight,
 };
 use crate::raw::duration_text;
 
@@ -64,7 +64,7 @@ fn service(service: &Service) -> Value {
         "loadBalancer": policy::load_balancer(&service.load_balancer),
         "connectionPool": policy::connection_pool(&service.pool),
         "outlierDetection": policy::outlier_detection(&service.outlier),
-        "healthCheck": service.health_check.as_ref().map(health_check),
+        "healthCheck": service.health_check.as_ref().map(health::health_check),
         "drainTimeout": duration_text(service.drain_timeout),
         "source": service.source.to_string(),
     })
@@ -86,20 +86,6 @@ fn endpoint(endpoint: &Endpoint) -> Value {
         },
         "source": endpoint.source.to_string(),
     })
-}
-
-fn health_check(check: &HealthCheck) -> Value {
-    let mut out = json!({
-        "interval": duration_text(check.interval),
-        "timeout": duration_text(check.timeout),
-        "unhealthyThreshold": check.unhealthy_threshold,
-        "healthyThreshold": check.healthy_threshold,
-    });
-    match &check.probe {
-        HealthProbe::Tcp => out["tcp"] = json!({}),
-        HealthProbe::Http { path, host } => out["http"] = json!({ "path": path, "host": host }),
-    }
-    out
 }
 
 /// A whole number where it is one: `95`, `0.5`.

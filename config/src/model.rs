@@ -4,6 +4,7 @@
 //! compilation has to check again. The model knows no YAML, no labels and no protobuf.
 
 mod balance;
+mod health;
 mod listener;
 mod names;
 mod protect;
@@ -14,6 +15,9 @@ pub use balance::{
     Balancer, ConsistentHash, Distribute, HashKey, HashTable, LoadBalancer, Locality,
     LocalityPolicy, Warmup,
 };
+pub use health::{
+    BodyMatch, GrpcProbe, HealthCheck, HealthProbe, HttpProbe, ProbeMethod, StatusRange, TcpProbe,
+};
 pub use listener::{Limits, Listener, PathPolicy, Protocol, TrustedHops};
 pub use names::{
     EndpointId, Invalid, ListenerName, RouteName, ServiceName, Source, VersionName, Weight,
@@ -23,7 +27,7 @@ pub use route::{
     BackendRef, Filter, HeaderEdits, HostPattern, Match, PathMatch, PathModifier, Redirect, Retry,
     RetryOn, Rewrite, Route, Rule, Sticky, StickyKey, Timeouts, ValueMatch,
 };
-pub use service::{Admission, Endpoint, HealthCheck, HealthProbe, Service, Version};
+pub use service::{Admission, Endpoint, Service, Version};
 
 use std::sync::Arc;
 

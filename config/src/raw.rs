@@ -8,6 +8,7 @@ mod balance;
 mod destination_rule;
 mod document;
 mod filter;
+mod health;
 mod listener;
 mod object;
 mod protect;
@@ -33,6 +34,10 @@ pub use filter::{
     DirectResponse, Filter, FilterKind, Header, HeaderModifier, PathRewrite, RequestRedirect,
     RewriteKind, UrlRewrite,
 };
+pub use health::{
+    BodyMatch, Escaped, GrpcProbe, HealthCheck, HttpProbe, ProbeMethod, StatusRange, TcpProbe,
+    escaped_text,
+};
 pub use listener::{Hops, Limits, Listener, Policy};
 pub use protect::{
     ConnectionPool, FailurePercentage, HttpPool, OutlierDetection, RetryBudget, SuccessRate,
@@ -44,7 +49,7 @@ pub use route::{
 };
 pub(crate) use scalar::millis_or_more;
 pub use scalar::{Decimal, Refused, Scalar, duration_text};
-pub use service::{Endpoint, HealthCheck, HttpProbe, Service, TcpProbe, Version};
+pub use service::{Endpoint, Service, Version};
 
 use crate::diagnostic::Place;
 

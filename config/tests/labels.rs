@@ -164,6 +164,11 @@ fn a_wrong_label_of_a_new_container_leaves_what_runs_alone() {
         ("weir.listener", "no listener"),
         ("weir.listener", "unknown"),
         ("weir.healthcheck.path", "healthz"),
+        ("weir.healthcheck.status", "204"),
+        ("weir.healthcheck.tcp", "false"),
+        ("weir.healthcheck.grpc", "false"),
+        ("weir.healthcheck.expect", r"\q"),
+        ("weir.healthcheck.port", "0"),
         ("weir.sticky", "maybe"),
         ("weir.retry.on", "never"),
         ("weir.pool.connectTimeout", "0s"),
@@ -357,7 +362,7 @@ fn nothing_is_taken_from_a_container_that_does_not_opt_in() {
 fn a_label_cannot_reach_the_environment() {
     let labels = [
         ("weir.healthcheck.path", "/"),
-        ("weir.healthcheck.host", "${HOME}"),
+        ("weir.healthcheck.body", "${HOME}"),
     ];
     let shown = weir_config::dump(&model(&[container("c", 1, &labels)])).to_string();
     assert!(shown.contains("${HOME}"), "{shown}");

@@ -87,6 +87,7 @@ fn a_dump_compiles_to_the_same_model_again() {
     for text in [
         include_str!("golden/file/everything.in.yaml"),
         include_str!("golden/file/policies.in.yaml"),
+        include_str!("golden/file/health.in.yaml"),
     ] {
         let first = model(text);
         // What only a dump says, or says as `null`, is not for a file.
@@ -97,6 +98,7 @@ fn a_dump_compiles_to_the_same_model_again() {
         for (before, after) in first.services.iter().zip(&again.services) {
             assert_eq!(before.load_balancer, after.load_balancer);
             assert_eq!(before.pool, after.pool);
+            assert_eq!(before.health_check, after.health_check);
             // What is not in force where failures are not counted apart is not in the dump either.
             let mut outlier = after.outlier.clone();
             outlier.consecutive_local_origin = before.outlier.consecutive_local_origin;
@@ -156,6 +158,7 @@ fn the_schema_knows_every_key_of_the_samples() {
         include_str!("golden/file/everything.in.yaml"),
         include_str!("golden/file/sample.in.yaml"),
         include_str!("golden/file/policies.in.yaml"),
+        include_str!("golden/file/health.in.yaml"),
     ] {
         let value: Value = serde_saphyr::from_str(text).unwrap();
         covered(&value, &schema, &schema, "$");

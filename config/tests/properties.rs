@@ -51,7 +51,7 @@ fn label_value() -> impl Strategy<Value = String> {
 }
 
 fn label_name() -> impl Strategy<Value = String> {
-    const KNOWN: [&str; 29] = [
+    const KNOWN: [&str; 34] = [
         "service",
         "version",
         "port",
@@ -67,6 +67,11 @@ fn label_name() -> impl Strategy<Value = String> {
         "retry.on",
         "healthcheck.path",
         "healthcheck.interval",
+        "healthcheck.status",
+        "healthcheck.bodyRegex",
+        "healthcheck.grpc",
+        "healthcheck.expect",
+        "healthcheck.port",
         "pool.maxConnections",
         "pool.retryBudget.percent",
         "outlier.interval",

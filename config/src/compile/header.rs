@@ -86,29 +86,34 @@ fn edited(at: &At<String>, report: &mut Report) -> Option<Arc<str>> {
     Some(name)
 }
 
+/// Names in lower case and their values, each name once.
+pub(super) fn pairs<'a>(
+    headers: impl Iterator<Item = &'a Header>,
+    report: &mut Report,
+) -> Vec<(Arc<str>, Arc<str>)> {
+    let mut out: Vec<(Arc<str>, Arc<str>)> = Vec::new();
+    for header in headers {
+        let place = &header.meta.place;
+        let field = report
+            .required(&header.name, &header.meta, "the name of the header")
+            .and_then(|at| edited(at, report));
+        let text = report
+            .required(&header.value, &header.meta, "the value of the header")
+            .and_then(|at| value(at, report));
+        if let (Some(field), Some(text)) = (field, text) {
+            if out.iter().any(|(name, _)| *name == field) {
+                report.error(place, format!("{field} is given twice in one list"));
+            }
+            out.push((field, text));
+        }
+    }
+    out
+}
+
 /// Checks a modifier. Each name is set, added to and removed at most once.
 pub(super) fn edits(raw: &HeaderModifier, report: &mut Report) -> HeaderEdits {
-    let pairs = |headers: &Option<Vec<Header>>, report: &mut Report| {
-        let mut out: Vec<(Arc<str>, Arc<str>)> = Vec::new();
-        for header in headers.iter().flatten() {
-            let place = &header.meta.place;
-            let field = report
-                .required(&header.name, &header.meta, "the name of the header")
-                .and_then(|at| edited(at, report));
-            let text = report
-                .required(&header.value, &header.meta, "the value of the header")
-                .and_then(|at| value(at, report));
-            if let (Some(field), Some(text)) = (field, text) {
-                if out.iter().any(|(name, _)| *name == field) {
-                    report.error(place, format!("{field} is given twice in one list"));
-                }
-                out.push((field, text));
-            }
-        }
-        out
-    };
-    let set = pairs(&raw.set, report);
-    let add = pairs(&raw.add, report);
+    let set = pairs(raw.set.iter().flatten(), report);
+    let add = pairs(raw.add.iter().flatten(), report);
     let remove: Vec<Arc<str>> = raw
         .remove
         .iter()

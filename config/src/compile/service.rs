@@ -7,12 +7,11 @@ use std::time::Duration;
 use super::destination::{self, Rule};
 use super::policy::Policies;
 use super::report::Report;
-use super::{header, locality, path, share};
+use super::{health, locality, share};
 use crate::model::{
-    Admission, Endpoint, EndpointId, HealthCheck, HealthProbe, Service, ServiceName, Version,
-    VersionName, Weight,
+    Admission, Endpoint, EndpointId, Service, ServiceName, Version, VersionName, Weight,
 };
-use crate::raw::{self, At, millis_or_more};
+use crate::raw::{self, At};
 
 /// The services that hold, and the names of all that were written.
 pub(super) struct Services {
@@ -103,8 +102,8 @@ fn compile_one(
     report: &mut Report,
 ) -> Option<Service> {
     let service_name = report.valid(ServiceName::new(&name.value), &name.place)?;
-    let health_check =
-        first(parts, |part| part.health_check.as_ref()).and_then(|raw| health_check(raw, report));
+    let health_check = first(parts, |part| part.health_check.as_ref())
+        .and_then(|raw| health::health_check(raw, report));
     let endpoints = endpoints(&service_name, parts, health_check.is_some(), report);
     let subsets: Vec<VersionName> = rule.as_ref().map_or(Vec::new(), |r| r.versions.clone());
     let policies = policies(parts, rule, &endpoints, report);
@@ -276,43 +275,4 @@ fn versions(
         .zip(weights)
         .map(|((name, _), weight)| Version { name, weight })
         .collect()
-}
-
-pub(crate) fn health_check(raw: &raw::HealthCheck, report: &mut Report) -> Option<HealthCheck> {
-    let mut check = HealthCheck::default();
-    if let (Some(_), Some(tcp)) = (&raw.http, &raw.tcp) {
-        report.error(&tcp.meta.place, "a health check is http or tcp, not both");
-    }
-    if let Some(http) = &raw.http {
-        let at = report.required(&http.path, &http.meta, "the path of the health check")?;
-        let host = http
-            .host
-            .as_ref()
-            .and_then(|host| header::value(host, report));
-        check.probe = HealthProbe::Http {
-            path: path::target(at, report)?,
-            host,
-        };
-    }
-    let time = |at: &Option<At<Duration>>, into: &mut Duration, report: &mut Report| {
-        let value = at
-            .as_ref()
-            .and_then(|at| report.bounded(at, millis_or_more, "this time is at least 1ms"));
-        *into = value.unwrap_or(*into);
-    };
-    time(&raw.interval, &mut check.interval, report);
-    time(&raw.timeout, &mut check.timeout, report);
-    let count = |at: &Option<At<u32>>, into: &mut u32, report: &mut Report| {
-        let value = at
-            .as_ref()
-            .and_then(|at| report.bounded(at, |n| n > 0, "a threshold is at least 1"));
-        *into = value.unwrap_or(*into);
-    };
-    count(
-        &raw.unhealthy_threshold,
-        &mut check.unhealthy_threshold,
-        report,
-    );
-    count(&raw.healthy_threshold, &mut check.healthy_threshold, report);
-    Some(check)
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use regex::{Regex, RegexBuilder};
+use regex::{Regex, RegexBuilder, bytes};
 
 use super::report::Report;
 use crate::raw::At;
@@ -11,24 +11,19 @@ use crate::raw::At;
 const MAX_PATTERN: usize = 4096;
 /// Memory that one compiled pattern may take: 1 MiB.
 const MAX_PROGRAM: usize = 1 << 20;
+/// How deep a pattern's groups may nest.
+const MAX_NESTING: u32 = 50;
 
 /// Compiles a pattern, anchored at both ends.
 ///
 /// The engine runs in time linear in its input, so that no pattern can be made to hang; what is bounded here is its size.
 pub(super) fn anchored(pattern: &At<String>, report: &mut Report) -> Option<Regex> {
-    let text = &pattern.value;
-    if text.len() > MAX_PATTERN {
-        report.error(
-            &pattern.place,
-            format!("a regular expression has at most {MAX_PATTERN} bytes"),
-        );
-        return None;
-    }
+    let text = within_length(pattern, report)?;
     let compile = |text: &str| {
         RegexBuilder::new(text)
             .size_limit(MAX_PROGRAM)
             .dfa_size_limit(MAX_PROGRAM)
-            .nest_limit(50)
+            .nest_limit(MAX_NESTING)
             .build()
     };
     // Alone first: `a)|(b` is no expression, though it would be one between the anchors.
@@ -36,6 +31,30 @@ pub(super) fn anchored(pattern: &At<String>, report: &mut Report) -> Option<Rege
     compiled
         .map_err(|error| report.error(&pattern.place, explain(text, &error)))
         .ok()
+}
+
+/// Compiles a pattern that may match anywhere in bytes, within the same bounds.
+pub(super) fn anywhere(pattern: &At<String>, report: &mut Report) -> Option<bytes::Regex> {
+    let text = within_length(pattern, report)?;
+    let compiled = bytes::RegexBuilder::new(text)
+        .size_limit(MAX_PROGRAM)
+        .dfa_size_limit(MAX_PROGRAM)
+        .nest_limit(MAX_NESTING)
+        .build();
+    compiled
+        .map_err(|error| report.error(&pattern.place, explain(text, &error)))
+        .ok()
+}
+
+fn within_length<'a>(pattern: &'a At<String>, report: &mut Report) -> Option<&'a str> {
+    if pattern.value.len() > MAX_PATTERN {
+        report.error(
+            &pattern.place,
+            format!("a regular expression has at most {MAX_PATTERN} bytes"),
+        );
+        return None;
+    }
+    Some(&pattern.value)
 }
 
 fn explain(text: &str, error: &regex::Error) -> String {

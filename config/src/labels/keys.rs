@@ -10,7 +10,7 @@ use crate::raw::{At, Scalar};
 const PREFIX: &str = "weir.";
 
 /// Every label, as the documentation spells it. `weir.canary.*` is known whatever follows.
-pub(super) const KNOWN: [&str; 69] = [
+pub(super) const KNOWN: [&str; 78] = [
     "weir.enable",
     "weir.service",
     "weir.version",
@@ -42,6 +42,15 @@ pub(super) const KNOWN: [&str; 69] = [
     "weir.retry.on",
     "weir.healthcheck.path",
     "weir.healthcheck.host",
+    "weir.healthcheck.method",
+    "weir.healthcheck.status",
+    "weir.healthcheck.body",
+    "weir.healthcheck.bodyRegex",
+    "weir.healthcheck.grpc",
+    "weir.healthcheck.tcp",
+    "weir.healthcheck.send",
+    "weir.healthcheck.expect",
+    "weir.healthcheck.port",
     "weir.healthcheck.interval",
     "weir.healthcheck.timeout",
     "weir.healthcheck.unhealthyThreshold",

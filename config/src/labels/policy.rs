@@ -1,17 +1,18 @@
 //! Settings of a service that labels state, each group of them checked as a whole.
 
 mod balance;
+mod health;
 mod protect;
 
 use std::time::Duration;
 
 use super::keys::{Labels, list};
 use crate::compile::report::Report;
-use crate::compile::{self, rule, service};
+use crate::compile::{self, rule};
 use crate::diagnostic::Diagnostic;
 use crate::raw::{
-    At, ConnectionPool, HealthCheck, HttpProbe, LoadBalancer, Meta, OutlierDetection, Retry,
-    RetryCondition, Scalar, Sticky, Timeouts,
+    At, ConnectionPool, HealthCheck, LoadBalancer, Meta, OutlierDetection, Retry, RetryCondition,
+    Scalar, Sticky, Timeouts,
 };
 
 /// The name of the cookie of `weir.sticky=true`.
@@ -49,9 +50,9 @@ pub(super) fn read(labels: &Labels<'_>, found: &mut Vec<Diagnostic>) -> Policy {
             labels,
             "weir.healthcheck.",
             found,
-            health_check,
+            health::health_check,
             |raw, report| {
-                service::health_check(raw, report);
+                compile::health::health_check(raw, report);
             },
         ),
         pool: group(labels, "weir.pool.", found, protect::pool, |raw, report| {
@@ -115,34 +116,6 @@ fn group<T>(
     let valid = here.is_empty();
     found.append(&mut here);
     valid.then_some(raw)
-}
-
-fn health_check(labels: &Labels<'_>, meta: Meta, found: &mut Vec<Diagnostic>) -> HealthCheck {
-    let path = labels.text("weir.healthcheck.path");
-    let host: Option<At<String>> = labels.text("weir.healthcheck.host");
-    if let (None, Some(host)) = (&path, &host) {
-        found.push(
-            Diagnostic::error(&host.place, "a host is for a check by HTTP")
-                .help("add weir.healthcheck.path"),
-        );
-    }
-    let http = path.map(|path| HttpProbe {
-        meta: Meta {
-            place: path.place.clone(),
-            broken: false,
-        },
-        path: Some(path),
-        host,
-    });
-    HealthCheck {
-        meta,
-        http,
-        tcp: None,
-        interval: labels.get("weir.healthcheck.interval", found),
-        timeout: labels.get("weir.healthcheck.timeout", found),
-        unhealthy_threshold: labels.get("weir.healthcheck.unhealthyThreshold", found),
-        healthy_threshold: labels.get("weir.healthcheck.healthyThreshold", found),
-    }
 }
 
 /// `true`, `cookie`, `cookie:NAME`, `header:NAME`, `client-ip`; `false` is none.

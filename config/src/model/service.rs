@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{
-    ConnectionPool, EndpointId, LoadBalancer, Locality, OutlierDetection, ServiceName, Source,
-    VersionName, Weight,
+    ConnectionPool, EndpointId, HealthCheck, LoadBalancer, Locality, OutlierDetection, ServiceName,
+    Source, VersionName, Weight,
 };
 
 /// A named group of endpoints.
@@ -97,42 +97,4 @@ pub enum Admission {
     NotReady(Arc<str>),
     /// Takes no new requests; those in flight finish.
     Draining,
-}
-
-/// An active check.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct HealthCheck {
-    pub probe: HealthProbe,
-    /// Default 5 s, jittered by 10%.
-    pub interval: Duration,
-    /// Default 1 s.
-    pub timeout: Duration,
-    /// Failures in a row that take an endpoint out. Default 3.
-    pub unhealthy_threshold: u32,
-    /// Successes in a row that bring it back; the very first success admits a new endpoint. Default 2.
-    pub healthy_threshold: u32,
-}
-
-impl Default for HealthCheck {
-    fn default() -> Self {
-        Self {
-            probe: HealthProbe::Tcp,
-            interval: Duration::from_secs(5),
-            timeout: Duration::from_secs(1),
-            unhealthy_threshold: 3,
-            healthy_threshold: 2,
-        }
-    }
-}
-
-/// What a check does.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum HealthProbe {
-    /// A connection that is accepted passes.
-    Tcp,
-    /// `GET path`; a status of 200 to 299 passes.
-    Http {
-        path: Arc<str>,
-        host: Option<Arc<str>>,
-    },
 }

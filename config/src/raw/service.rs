@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::object::object;
-use super::{At, ConnectionPool, LoadBalancer, OutlierDetection};
+use super::{At, ConnectionPool, HealthCheck, LoadBalancer, OutlierDetection};
 use crate::model::{Admission, EndpointId, Locality, Weight};
 
 object! {
@@ -66,37 +66,4 @@ object! {
         /// Nothing of it can take a request yet or any more, so it has no share.
         dormant: bool,
     }
-}
-
-object! {
-    /// Active checks of every endpoint.
-    HealthCheck = "healthCheck" {
-        /// GET a path; 200 to 299 passes.
-        http: HttpProbe = "http",
-        /// A connection that is accepted passes. The default.
-        tcp: TcpProbe = "tcp",
-        /// Default 5s.
-        interval: At<Duration> = "interval",
-        /// Default 1s.
-        timeout: At<Duration> = "timeout",
-        /// Failures in a row that take an endpoint out. Default 3.
-        unhealthy_threshold: At<u32> = "unhealthyThreshold",
-        /// Passes in a row that bring it back. Default 2.
-        healthy_threshold: At<u32> = "healthyThreshold",
-    }
-}
-
-object! {
-    /// A check by HTTP.
-    HttpProbe = "healthCheck.http" {
-        #[schemars(required)]
-        path: At<String> = "path",
-        /// The Host header. Default: the endpoint's address.
-        host: At<String> = "host",
-    }
-}
-
-object! {
-    /// A check by TCP: it has no settings.
-    TcpProbe = "healthCheck.tcp" {}
 }

@@ -126,7 +126,7 @@ impl Plane {
         };
         plane
             .endpoints()
-            .for_each(|endpoint| endpoint.set_health(Health::Passing, "GET /healthz answered 200"));
+            .for_each(|endpoint| endpoint.set_health(Health::Passing, "status 200"));
         plane
     }
 

@@ -6,7 +6,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use weir_config::model::{
     Balancer, Filter, HeaderEdits, HealthCheck, HealthProbe, Match, PathMatch, PathModifier,
-    Redirect, Retry, RetryOn, Rewrite, StickyKey, ValueMatch,
+    Redirect, Retry, RetryOn, Rewrite, StickyKey, TcpProbe, ValueMatch,
 };
 
 /// `PathPrefix /api, method GET, header x-canary = "always", query page ~ "[0-9]+"`
@@ -152,13 +152,22 @@ pub(super) fn balancer(balancer: &Balancer) -> &'static str {
     }
 }
 
-/// `GET /healthz every 2s`
+/// `GET /healthz every 2s`, `gRPC health of shop.Cart at port 50051 every 5s`
 pub(super) fn health_check(check: &HealthCheck) -> String {
-    let probe = match &check.probe {
-        HealthProbe::Tcp => "TCP connect".to_owned(),
-        HealthProbe::Http { path, .. } => format!("GET {path}"),
+    let mut text = match &check.probe {
+        HealthProbe::Tcp(TcpProbe { expect: None, .. }) => "TCP connect".to_owned(),
+        HealthProbe::Tcp(TcpProbe {
+            expect: Some(bytes),
+            ..
+        }) => format!("TCP \"{}\"", bytes.escape_ascii()),
+        HealthProbe::Http(probe) => format!("{} {}", probe.method.as_str(), probe.path),
+        HealthProbe::Grpc(probe) if probe.service.is_empty() => "gRPC health".to_owned(),
+        HealthProbe::Grpc(probe) => format!("gRPC health of {}", probe.service),
     };
-    format!("{probe} every {}", duration(check.interval))
+    if let Some(port) = check.port {
+        text.push_str(&format!(" at port {port}"));
+    }
+    format!("{text} every {}", duration(check.interval))
 }
 
 /// `15s`, `1.5s`, `250ms`

@@ -19,7 +19,7 @@ mod shard;
 mod store;
 mod tally;
 
-pub use encode::{CONTENT_TYPE, Gauges, ServiceGauges, VersionGauges};
+pub use encode::{CONTENT_TYPE, Gauges, LimitGauge, ServiceGauges, VersionGauges};
 pub(crate) use shard::Shard;
 
 use std::collections::BTreeMap;

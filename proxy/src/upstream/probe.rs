@@ -5,6 +5,8 @@
 //! and runs a bounded number of probes at a time, off the data workers. What probes say reaches the request
 //! path through [`EndpointState::set_health`] alone.
 //!
+//! Each probe ([`check`]) has a connection of its own: that an endpoint still accepts is half of what is asked.
+//!
 //! A new endpoint is probed at once, and again soon while it does not answer ([`schedule`]), so that a
 //! container takes requests about as soon as it accepts them. Endpoints that may take no request
 //! whatever a probe says (starting, unhealthy, paused, draining) are left alone and keep what is known of
@@ -26,8 +28,8 @@ use crate::snapshot::Snapshot;
 use schedule::{Job, Schedule, Target, Ticket};
 
 /// Probes at one time. One that hangs takes a place until its timeout, so this is well above the
-/// number of endpoints that are down at once in a healthy system.
-const AT_ONCE: usize = 128;
+/// number of endpoints that are down at once in a healthy system; each takes a descriptor meanwhile.
+const AT_ONCE: usize = 512;
 
 /// Keeps the probes going. They end when this is dropped.
 #[derive(Debug)]
@@ -52,16 +54,18 @@ impl Prober {
 /// The endpoints of a snapshot that probes decide about.
 fn targets(snapshot: &Snapshot) -> Vec<Target> {
     let mut targets = Vec::new();
+    let connect = Arc::new(HealthCheck::default());
     for table in &snapshot.services {
+        let configured = table.service.health_check.clone().map(Arc::new);
         for (endpoint, state) in table.service.endpoints.iter().zip(&table.endpoints) {
-            let check = match (&endpoint.admission, &table.service.health_check) {
-                (Admission::Ready | Admission::Probe, Some(check)) => check.clone(),
-                (Admission::Probe, None) => HealthCheck::default(),
+            let check = match (&endpoint.admission, &configured) {
+                (Admission::Ready | Admission::Probe, Some(check)) => check,
+                (Admission::Probe, None) => &connect,
                 _ => continue,
             };
             targets.push(Target {
                 state: Arc::clone(state),
-                check,
+                check: Arc::clone(check),
             });
         }
     }
@@ -77,11 +81,10 @@ async fn run(mut snapshots: watch::Receiver<Arc<Snapshot>>) {
             && let Some(Job {
                 ticket,
                 address,
-                probe,
-                timeout,
+                check,
             }) = schedule.pop_due(Instant::now())
         {
-            let task = tasks.spawn(async move { check::run(address, &probe, timeout).await });
+            let task = tasks.spawn(async move { check::run(address, &check).await });
             running.insert(task.id(), ticket);
         }
         let next = schedule.next_due().filter(|_| running.len() < AT_ONCE);
@@ -99,7 +102,7 @@ async fn run(mut snapshots: watch::Receiver<Arc<Snapshot>>) {
                     Err(error) => (error.id(), Err("the probe itself failed".to_owned())),
                 };
                 if let Some(ticket) = running.remove(&id) {
-                    schedule.finish(Instant::now(), ticket, outcome, rand::rng().random_range(0.9..1.1));
+                    schedule.finish(Instant::now(), ticket, outcome, rand::rng().random());
                 }
             }
             () = sleep_until(next), if next.is_some() => {}

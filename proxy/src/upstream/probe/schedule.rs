@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use slab::Slab;
-use weir_config::model::{EndpointId, HealthCheck, HealthProbe, ServiceName};
+use weir_config::model::{EndpointId, HealthCheck, ServiceName};
 use weir_decide::health::{self, Thresholds, Transition};
 
 use crate::upstream::endpoint::{EndpointState, Health};
@@ -26,7 +26,8 @@ const SHORTEST: Duration = Duration::from_millis(10);
 #[derive(Debug, Clone)]
 pub(super) struct Target {
     pub(super) state: Arc<EndpointState>,
-    pub(super) check: HealthCheck,
+    /// Shared by the endpoints of a service.
+    pub(super) check: Arc<HealthCheck>,
 }
 
 /// A probe to run now.
@@ -34,8 +35,7 @@ pub(super) struct Target {
 pub(super) struct Job {
     pub(super) ticket: Ticket,
     pub(super) address: SocketAddr,
-    pub(super) probe: HealthProbe,
-    pub(super) timeout: Duration,
+    pub(super) check: Arc<HealthCheck>,
 }
 
 /// One appointment of one endpoint; of no use once the endpoint is gone or has another.
@@ -62,6 +62,9 @@ struct Entry {
     /// Results in a row that speak against the state.
     against: u32,
     ticket: u64,
+    /// Whether its next wait puts it anywhere in the interval: those that came, or changed, at one time were asked
+    /// at one time, and would be again.
+    to_spread: bool,
     /// What was said last, so that nothing is said twice.
     said: Option<(Health, String)>,
 }
@@ -119,18 +122,18 @@ impl Schedule {
         Some(Job {
             ticket,
             address: state.address,
-            probe: check.probe.clone(),
-            timeout: check.timeout,
+            check: Arc::clone(check),
         })
     }
 
-    /// Takes a result in: what was seen, or why it failed. `jitter` stretches the interval to the next probe.
+    /// Takes a result in: what was seen, or why it failed. `roll`, a random number from 0 to 1, places the next probe: the
+    /// interval give or take 10%, or after a start in common a moment within it.
     pub(super) fn finish(
         &mut self,
         now: Instant,
         ticket: Ticket,
         outcome: Result<String, String>,
-        jitter: f64,
+        roll: f64,
     ) {
         if !self.is_valid(ticket) {
             return;
@@ -138,20 +141,24 @@ impl Schedule {
         let entry = &mut self.entries[ticket.slot];
         entry.judge(outcome);
         let interval = entry.target.check.interval.max(SHORTEST);
+        let jitter = 0.9 + 0.2 * roll;
         let wait = match entry.health.is_new() {
             true => (now.saturating_duration_since(entry.since) / RETRY_SHARE)
-                .clamp(FIRST_RETRY.min(interval), interval),
-            false => interval,
+                .clamp(FIRST_RETRY.min(interval), interval)
+                .mul_f64(jitter),
+            false if std::mem::take(&mut entry.to_spread) => interval.mul_f64(roll).max(SHORTEST),
+            false => interval.mul_f64(jitter),
         };
-        self.appoint(ticket.slot, now + wait.mul_f64(jitter));
+        self.appoint(ticket.slot, now + wait);
     }
 
     /// A changed check is held against the endpoint at once, unless a probe is running: then after it.
-    fn change(&mut self, now: Instant, slot: usize, check: HealthCheck) {
+    fn change(&mut self, now: Instant, slot: usize, check: Arc<HealthCheck>) {
         let entry = &mut self.entries[slot];
         if entry.target.check != check {
-            entry.health.set_thresholds(Thresholds::from(&check));
+            entry.health.set_thresholds(Thresholds::from(&*check));
             entry.target.check = check;
+            entry.to_spread = true;
             self.appoint(slot, now);
         }
     }
@@ -183,13 +190,14 @@ impl Entry {
         if target.state.health() == Health::Failing {
             health.on_probe(false);
         }
-        health.set_thresholds(Thresholds::from(&target.check));
+        health.set_thresholds(Thresholds::from(&*target.check));
         Self {
             target,
             health,
             since: now,
             against: 0,
             ticket: 0,
+            to_spread: true,
             said: None,
         }
     }
