@@ -177,6 +177,7 @@ mod tests {
             overridden: Some(OverrideInfo {
                 by: "cli".into(),
                 since: "2026-11-22T02:00:00Z".into(),
+                until: None,
             }),
             versions: vec![
                 version("canary", 5.0, Some(25.0), 25.0),
@@ -204,6 +205,7 @@ mod tests {
             state: "failing".into(),
             reason: "connection refused".into(),
             since: "2026-11-22T02:00:00Z".into(),
+            until: None,
             available: false,
             in_flight: 2,
             requests: 7,

@@ -86,6 +86,7 @@ mod tests {
             state: "not-ready".into(),
             reason: "unhealthy".into(),
             since: "2026-11-22T02:00:00Z".into(),
+            until: None,
             available: false,
             in_flight: 0,
             requests: 12,
