@@ -177,7 +177,6 @@ mod tests {
             overridden: Some(OverrideInfo {
                 by: "cli".into(),
                 since: "2026-11-22T02:00:00Z".into(),
-                until: None,
             }),
             versions: vec![
                 version("canary", 5.0, Some(25.0), 25.0),
