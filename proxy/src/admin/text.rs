@@ -196,6 +196,43 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_check_reads_as_what_it_asks() {
+        use weir_config::model::{GrpcProbe, HttpProbe};
+
+        let probe = |probe| HealthCheck {
+            probe,
+            ..HealthCheck::default()
+        };
+        let pong = TcpProbe {
+            send: None,
+            expect: Some(Arc::from(&b"+PONG\r\n"[..])),
+        };
+        let cart = GrpcProbe {
+            service: "shop.Cart".into(),
+            authority: None,
+        };
+        let elsewhere = HealthCheck {
+            port: std::num::NonZeroU16::new(9000),
+            ..probe(HealthProbe::Http(HttpProbe::get("/up")))
+        };
+        for (check, text) in [
+            (HealthCheck::default(), "TCP connect every 5s"),
+            (probe(HealthProbe::Tcp(pong)), r#"TCP "+PONG\r\n" every 5s"#),
+            (
+                probe(HealthProbe::Grpc(GrpcProbe::default())),
+                "gRPC health every 5s",
+            ),
+            (
+                probe(HealthProbe::Grpc(cart)),
+                "gRPC health of shop.Cart every 5s",
+            ),
+            (elsewhere, "GET /up at port 9000 every 5s"),
+        ] {
+            assert_eq!(health_check(&check), text);
+        }
+    }
+
+    #[test]
     fn a_match_reads_as_it_is_written() {
         let all = Match {
             path: PathMatch::Prefix("/".into()),
