@@ -11,7 +11,7 @@ use crate::raw::{self, At};
 /// Most requests of a limit in its time, and at once: time is counted in nanoseconds, and a full bucket of the slowest
 /// limit must not overflow them.
 const MAX_REQUESTS: u32 = 1_000_000;
-/// Most buckets of one limit: some 40 MiB.
+/// Most buckets of one limit: some 60 MB.
 const MAX_KEYS: u32 = 1_000_000;
 const DEFAULT_KEYS: u32 = 10_000;
 const HOUR: Duration = Duration::from_secs(3600);
@@ -21,11 +21,7 @@ pub(crate) fn rate_limit(raw: &raw::RateLimit, report: &mut Report) -> Option<Ra
         let want = format!("{name} is from 1 to {MAX_REQUESTS}");
         report.bounded(at, |n| (1..=MAX_REQUESTS).contains(&n), &want)
     };
-    let requests = report.required(
-        &raw.requests,
-        &raw.meta,
-        "requests",
-    );
+    let requests = report.required(&raw.requests, &raw.meta, "requests");
     let requests = requests.and_then(|at| count(at, "requests", report));
     let per = match &raw.per {
         Some(at) => {

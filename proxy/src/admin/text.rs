@@ -231,6 +231,8 @@ mod tests {
     use std::sync::Arc;
     use std::time::UNIX_EPOCH;
 
+    use weir_config::model::{Abort, Delay, Percent};
+
     use super::*;
 
     #[test]
@@ -278,6 +280,28 @@ mod tests {
             body: "gone".into(),
             content_type: "text/plain".into(),
         };
+        let limit = RateLimit {
+            requests: 100,
+            per: Duration::from_secs(60),
+            burst: 20,
+            key: RateLimitKey::Header("x-api-key".into()),
+            max_keys: 10_000,
+        };
+        let fault = Fault {
+            delay: Some(Delay {
+                duration: Duration::from_secs(2),
+                percent: "10".parse().unwrap(),
+            }),
+            abort: Some(Abort {
+                status: 503,
+                percent: "0.5".parse().unwrap(),
+            }),
+        };
+        let mirror = Mirror {
+            service: "shop".parse().unwrap(),
+            version: Some("canary".parse().unwrap()),
+            percent: Percent::ALL,
+        };
         for (filter, expected) in [
             (
                 Filter::RequestHeaders(edits),
@@ -292,6 +316,15 @@ mod tests {
                 "rewrite host to inner and path to /x",
             ),
             (direct, "answer 410 with 4 bytes of text/plain"),
+            (
+                Filter::RateLimit(limit),
+                "at most 100 requests in 60s, 20 at once, for each value of header x-api-key",
+            ),
+            (
+                Filter::Fault(fault),
+                "delay 10% by 2s, answer 0.5% with 503",
+            ),
+            (Filter::Mirror(mirror), "copy 100% to shop/canary"),
         ] {
             assert_eq!(super::filter(&filter), expected);
         }

@@ -49,7 +49,7 @@ fn aborts_come_as_often_as_stated_and_ask_nobody() {
 }
 
 #[test]
-fn a_tenth_of_a_percent_and_all_are_what_they_say() {
+fn nothing_and_all_are_exact() {
     let origin = Origin::ok("app");
     for (percent, want) in [("0", 0), ("100", 200)] {
         let fault = format!("abort: {{ status: 418, percent: {percent} }}");

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use rustix::process::Signal;
 use weir_tests::config::Setup;
 use weir_tests::origin::{After, Origin};
 use weir_tests::wait::{SILENCE, eventually};
@@ -185,6 +186,25 @@ fn a_mirror_that_hangs_is_given_up_with_the_routes_time() {
     eventually("the connection closed", || {
         (hanging.open() == 0).then_some(())
     });
+}
+
+#[test]
+fn a_drain_waits_for_no_copy() {
+    let origin = Origin::ok("app");
+    let hanging = Origin::start(|exchange| {
+        exchange.wire.some()?;
+        Ok(After::Close)
+    });
+    let setup =
+        mirrored(&origin, hanging.addr(), "backendRef: { name: next }").top("gracePeriod: 100ms");
+    let mut weir = Weir::start(&setup);
+    assert_eq!(weir.get("a.example", "/").status(), 200);
+    hanging.wait_for(1);
+    let start = Instant::now();
+    weir.signal(Signal::TERM);
+    assert!(weir.wait_exit().success());
+    // The copy alone would take its 15 seconds.
+    assert!(start.elapsed() < Duration::from_secs(10));
 }
 
 #[test]

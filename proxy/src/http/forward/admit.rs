@@ -1,8 +1,7 @@
 //! What stands before a request goes anywhere: rate limits, then faults.
 
-use std::time::Duration;
-
 use std::task::Poll;
+use std::time::Duration;
 
 use tokio::io::ReadBuf;
 use weir_decide::fault;
@@ -19,6 +18,39 @@ use super::{After, own_answer};
 use crate::snapshot::RuleTable;
 use crate::telemetry::Flag;
 
+/// An answer in place of an endpoint's.
+struct Refusal {
+    status: u16,
+    /// Whole field lines to add.
+    lines: Vec<u8>,
+    body: &'static [u8],
+    flag: Flag,
+}
+
+impl Refusal {
+    fn limited(retry: RetryAfter) -> Self {
+        let mut lines = Vec::new();
+        let mut digits = itoa::Buffer::new();
+        let seconds = digits.format(retry.seconds());
+        line(&mut lines, b"Retry-After", seconds.as_bytes());
+        Self {
+            status: 429,
+            lines,
+            body: b"too many requests\n",
+            flag: Flag::RL,
+        }
+    }
+
+    fn injected(status: u16) -> Self {
+        Self {
+            status,
+            lines: Vec::new(),
+            body: b"a fault was injected\n",
+            flag: Flag::FI,
+        }
+    }
+}
+
 /// Lets the request go on (`None`), perhaps later, or answers it.
 pub(super) async fn admit(
     conn: &mut Connection,
@@ -28,42 +60,22 @@ pub(super) async fn admit(
     rule: &RuleTable,
 ) -> Result<Option<After>, ProxyError> {
     entry.done.admitted = true;
-    if let Err(retry) = limits(conn, scratch, entry, rule) {
-        let mut lines = Vec::new();
-        let mut digits = itoa::Buffer::new();
-        let seconds = digits.format(retry.seconds());
-        line(&mut lines, b"Retry-After", seconds.as_bytes());
-        entry.flag = Flag::RL;
-        let refusal = text(429, &lines, b"too many requests\n");
-        return Ok(Some(
-            own_answer(conn, scratch, entry, upload, &refusal, false).await,
-        ));
-    }
-    let Some(fault) = &rule.filters.fault else {
+    let refusal = match limits(conn, scratch, entry, rule) {
+        Err(retry) => Some(Refusal::limited(retry)),
+        Ok(()) => faults(conn, entry, rule).await?.map(Refusal::injected),
+    };
+    let Some(refusal) = refusal else {
         return Ok(None);
     };
-    let injected = fault::draw(fault, &mut conn.worker.random.borrow_mut());
-    if let Some(delay) = injected.delay {
-        entry.flag = Flag::FI;
-        hold(conn, entry, rule, delay).await?;
-    }
-    let Some(status) = injected.abort else {
-        return Ok(None);
-    };
-    entry.flag = Flag::FI;
-    let abort = text(status, b"", b"a fault was injected\n");
-    Ok(Some(
-        own_answer(conn, scratch, entry, upload, &abort, false).await,
-    ))
-}
-
-fn text<'a>(status: u16, lines: &'a [u8], body: &'a [u8]) -> Answer<'a> {
-    Answer {
-        status,
-        lines,
+    entry.flag = refusal.flag;
+    let answer = Answer {
+        status: refusal.status,
+        lines: &refusal.lines,
         content_type: "text/plain",
-        body,
-    }
+        body: refusal.body,
+    };
+    let after = own_answer(conn, scratch, entry, upload, &answer, false).await;
+    Ok(Some(after))
 }
 
 /// Asks each limit in its order. What one that comes later refuses has been taken from those before it.
@@ -82,6 +94,23 @@ fn limits(
     rule.limits
         .iter()
         .try_for_each(|limit| limit.take(&asker, entry.started, &mut *random))
+}
+
+/// Delays the request if it is to be delayed; gives the status if it is to be aborted.
+async fn faults(
+    conn: &Connection,
+    entry: &mut Entry<'_>,
+    rule: &RuleTable,
+) -> Result<Option<u16>, ProxyError> {
+    let Some(fault) = &rule.filters.fault else {
+        return Ok(None);
+    };
+    let injected = fault::draw(fault, &mut *conn.worker.random.borrow_mut());
+    if let Some(delay) = injected.delay {
+        entry.flag = Flag::FI;
+        hold(conn, entry, rule, delay).await?;
+    }
+    Ok(injected.abort)
 }
 
 /// Waits out a delay. The request's own time runs meanwhile, and a client that resets its connection ends it.
