@@ -24,6 +24,15 @@ fn mirrored(origin: &Origin, target: std::net::SocketAddr, mirror: &str) -> Setu
         )
 }
 
+/// An origin that never answers.
+fn hanging() -> Origin {
+    Origin::start(|exchange| {
+        // The end of the connection ends the wait.
+        exchange.wire.some()?;
+        Ok(After::Close)
+    })
+}
+
 /// Copies counted with that result.
 fn counted(weir: &Weir, result: &str) -> usize {
     let label = format!("result=\"{result}\"");
@@ -134,11 +143,7 @@ fn a_mirror_that_is_dead_or_gone_changes_nothing() {
 #[test]
 fn a_mirror_that_hangs_costs_the_original_nothing_and_is_bounded() {
     let origin = Origin::ok("app");
-    let hanging = Origin::start(|exchange| {
-        // Nothing is ever answered; the end of the connection ends the wait.
-        exchange.wire.some()?;
-        Ok(After::Close)
-    });
+    let hanging = hanging();
     let weir = Weir::start(&mirrored(
         &origin,
         hanging.addr(),
@@ -165,10 +170,7 @@ fn a_mirror_that_hangs_costs_the_original_nothing_and_is_bounded() {
 #[test]
 fn a_mirror_that_hangs_is_given_up_with_the_routes_time() {
     let origin = Origin::ok("app");
-    let hanging = Origin::start(|exchange| {
-        exchange.wire.some()?;
-        Ok(After::Close)
-    });
+    let hanging = hanging();
     let filter = "{ type: RequestMirror, requestMirror: { backendRef: { name: next } } }";
     let weir = Weir::start(
         &Setup::new()
@@ -189,12 +191,65 @@ fn a_mirror_that_hangs_is_given_up_with_the_routes_time() {
 }
 
 #[test]
+fn copies_leave_half_of_a_limit_to_requests_of_the_same_service() {
+    let (origin, hanging) = (Origin::ok("app"), hanging());
+    let filter =
+        "{ type: RequestMirror, requestMirror: { backendRef: { name: app, version: v2 } } }";
+    for limit in [
+        "http: { http2MaxRequests: 4 }",
+        "tcp: { maxConnections: 4 }",
+    ] {
+        hanging.hang_up();
+        hanging.clear();
+        let setup = Setup::new()
+            .service_with(
+                "app",
+                &[("stable", origin.addr()), ("v2", hanging.addr())],
+                &format!("connectionPool: {{ {limit} }}"),
+            )
+            .route(
+                "app",
+                &format!("filters: [{filter}], backendRefs: [{{ name: app, version: stable }}]"),
+            );
+        let weir = Weir::start(&setup);
+        let mut client = weir.client();
+        for _ in 0..50 {
+            assert_eq!(client.get("a.example", "/").status(), 200, "{limit}");
+        }
+        wait_counted(&weir, "dropped", 48);
+        let under_way = hanging.requests().len();
+        assert!((1..=2).contains(&under_way), "{under_way} copies, {limit}");
+    }
+}
+
+#[test]
+fn copies_that_fail_eject_nobody() {
+    let origin = Origin::ok("app");
+    let failing = Origin::raw("HTTP/1.1 503 No\r\nContent-Length: 0\r\n\r\n", After::Keep);
+    let setup = Setup::new()
+        .service("app", &[("stable", origin.addr())])
+        .service_with(
+            "next",
+            &[("v2", failing.addr())],
+            "outlierDetection: { consecutive5xxErrors: 1, maxEjectionPercent: 100 }",
+        )
+        .route(
+            "app",
+            "filters: [{ type: RequestMirror, requestMirror: { backendRef: { name: next } } }], backendRefs: [{ name: app }]",
+        );
+    let weir = Weir::start(&setup);
+    let mut client = weir.client();
+    for _ in 0..20 {
+        assert_eq!(client.get("a.example", "/").status(), 200);
+    }
+    wait_counted(&weir, "sent", 20);
+    assert_eq!(weir.metric("weir_ejections_active", &[]), 0.0);
+}
+
+#[test]
 fn a_drain_waits_for_no_copy() {
     let origin = Origin::ok("app");
-    let hanging = Origin::start(|exchange| {
-        exchange.wire.some()?;
-        Ok(After::Close)
-    });
+    let hanging = hanging();
     let setup =
         mirrored(&origin, hanging.addr(), "backendRef: { name: next }").top("gracePeriod: 100ms");
     let mut weir = Weir::start(&setup);
