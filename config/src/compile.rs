@@ -20,6 +20,7 @@ mod route;
 pub(crate) mod rule;
 pub(crate) mod service;
 pub(crate) mod share;
+pub(crate) mod traffic;
 mod values;
 
 use std::borrow::Borrow;

@@ -6,6 +6,7 @@
 mod health;
 mod policy;
 mod route;
+mod traffic;
 
 use serde_json::{Value, json};
 

@@ -10,6 +10,7 @@ mod names;
 mod protect;
 mod route;
 mod service;
+mod traffic;
 
 pub use balance::{
     Balancer, ConsistentHash, Distribute, HashKey, HashTable, LoadBalancer, Locality,
@@ -28,6 +29,7 @@ pub use route::{
     RetryOn, Rewrite, Route, Rule, Sticky, StickyKey, Timeouts, ValueMatch,
 };
 pub use service::{Admission, Endpoint, Service, Version};
+pub use traffic::{Abort, Delay, Fault, Mirror, Percent, RateLimit, RateLimitKey};
 
 use std::sync::Arc;
 

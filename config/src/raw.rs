@@ -16,6 +16,7 @@ pub(crate) mod read;
 mod route;
 mod scalar;
 mod service;
+mod traffic;
 
 use std::borrow::Cow;
 
@@ -50,6 +51,8 @@ pub use route::{
 pub(crate) use scalar::millis_or_more;
 pub use scalar::{Decimal, Refused, Scalar, duration_text};
 pub use service::{Endpoint, Service, Version};
+
+pub use traffic::{FaultAbort, FaultDelay, FaultInjection, RateLimit, RateLimitKey, RequestMirror};
 
 use crate::diagnostic::Place;
 

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use serde_json::Value;
-use weir_config::model::Model;
+use weir_config::model::{Model, Route};
 use weir_config::{check, compile, diff, dump, file};
 
 fn model(text: &str) -> Model {
@@ -77,6 +77,29 @@ fn a_diff_names_the_policy_that_differs() {
 }
 
 #[test]
+fn a_diff_names_what_changes_in_a_limit_and_a_fault() {
+    let of = |filters: &str| {
+        let rule = format!("{{ backendRefs: [{{ name: shop }}], filters: [{filters}] }}");
+        model(&format!(
+            "services: [{{ name: shop }}]\nroutes: [{{ name: shop, rules: [{rule}] }}]"
+        ))
+    };
+    let before = of(
+        "{ type: RateLimit, rateLimit: { requests: 10 } }, { type: FaultInjection, faultInjection: { abort: { status: 503, percent: 5 } } }",
+    );
+    let after = of(
+        "{ type: RateLimit, rateLimit: { requests: 10, burst: 20 } }, { type: FaultInjection, faultInjection: { abort: { status: 503, percent: 0.5 } } }",
+    );
+    let said = diff(&before, &after).to_string();
+    for part in [
+        "rateLimit.burst: 10 -> 20",
+        "faultInjection.abort.percent: 5 -> 0.5",
+    ] {
+        assert!(said.contains(part), "no {part:?} in {said}");
+    }
+}
+
+#[test]
 fn lines_that_move_are_no_change() {
     let moved = model(&format!("# a comment\n\n{BASE}"));
     assert!(diff(&model(BASE), &moved).is_empty());
@@ -88,6 +111,7 @@ fn a_dump_compiles_to_the_same_model_again() {
         include_str!("golden/file/everything.in.yaml"),
         include_str!("golden/file/policies.in.yaml"),
         include_str!("golden/file/health.in.yaml"),
+        include_str!("golden/file/traffic.in.yaml"),
     ] {
         let first = model(text);
         // What only a dump says, or says as `null`, is not for a file.
@@ -103,6 +127,13 @@ fn a_dump_compiles_to_the_same_model_again() {
             let mut outlier = after.outlier.clone();
             outlier.consecutive_local_origin = before.outlier.consecutive_local_origin;
             assert_eq!(before.outlier, outlier);
+        }
+        for (before, after) in first.routes.iter().zip(&again.routes) {
+            let filters = |route: &Route| {
+                let all = route.rules.iter().map(|rule| rule.filters.clone());
+                all.collect::<Vec<_>>()
+            };
+            assert_eq!(filters(before), filters(after));
         }
     }
 }
@@ -159,6 +190,7 @@ fn the_schema_knows_every_key_of_the_samples() {
         include_str!("golden/file/sample.in.yaml"),
         include_str!("golden/file/policies.in.yaml"),
         include_str!("golden/file/health.in.yaml"),
+        include_str!("golden/file/traffic.in.yaml"),
     ] {
         let value: Value = serde_saphyr::from_str(text).unwrap();
         covered(&value, &schema, &schema, "$");

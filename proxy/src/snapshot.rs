@@ -3,19 +3,21 @@
 mod build;
 mod intern;
 mod leaf;
+mod limits;
 
 pub use intern::{Interner, LabelId, SeriesIds};
 pub use leaf::Leaf;
 
 use std::sync::Arc;
 
-use weir_config::model::{Listener, Model, Route, Rule, Service};
+use weir_config::model::{Listener, Model, Percent, Route, Rule, Service};
 use weir_decide::balance::{Candidates, Groups, Spread};
 use weir_decide::levels::Levels;
 use weir_decide::route::RouteTable;
 use weir_decide::split::Split;
 
 use crate::http::filter::Filters;
+use crate::http::filter::limit::Limiter;
 use crate::upstream::endpoint::EndpointState;
 use crate::upstream::service::ServiceState;
 
@@ -79,11 +81,25 @@ pub(crate) struct RuleTable {
     pub(crate) leaves: Vec<Leaf>,
     pub(crate) split: Split,
     pub(crate) filters: Filters,
+    pub(crate) limits: Vec<Arc<Limiter>>,
+    pub(crate) mirrors: Vec<MirrorTable>,
+}
+
+/// Where copies of a rule's requests go.
+#[derive(Debug)]
+pub(crate) struct MirrorTable {
+    pub(crate) leaves: Vec<Leaf>,
+    pub(crate) percent: Percent,
 }
 
 impl RuleTable {
     pub(crate) fn rule(&self) -> &Rule {
         &self.route.rules[self.rule]
+    }
+
+    /// Whether a request may be refused or held before it goes anywhere.
+    pub(crate) fn holds_back(&self) -> bool {
+        !self.limits.is_empty() || self.filters.fault.is_some()
     }
 }
 

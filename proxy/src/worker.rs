@@ -54,6 +54,8 @@ pub(crate) struct Worker {
     pub(crate) scratch: RefCell<Vec<Box<Scratch>>>,
     /// Connections to endpoints that are open, idle ones included.
     pub(crate) upstream_open: Rc<Cell<usize>>,
+    /// Mirrored requests under way.
+    pub(crate) mirrors: Cell<usize>,
     draining: Cell<bool>,
     snapshots: RefCell<Cache<Arc<ArcSwap<Snapshot>>, Arc<Snapshot>>>,
     local: RefCell<Rc<Local>>,
@@ -74,6 +76,7 @@ impl Worker {
             random: RefCell::new(SmallRng::from_rng(&mut rand::rng())),
             scratch: RefCell::default(),
             upstream_open: Rc::default(),
+            mirrors: Cell::default(),
             draining: Cell::new(false),
             local: RefCell::new(Rc::new(Local::empty())),
             listeners: RefCell::default(),

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use super::report::Report;
-use super::{header, path};
+use super::route::Names;
+use super::{header, path, traffic};
 use crate::Place;
 use crate::model::{Filter, HostPattern, Match, PathMatch, PathModifier, Redirect, Rewrite};
 use crate::raw::{self, At, FilterKind, RewriteKind};
@@ -16,15 +17,21 @@ pub(super) fn answers(filter: &Filter) -> bool {
     matches!(filter, Filter::Redirect(_) | Filter::DirectResponse { .. })
 }
 
-pub(super) fn compile(all: &[raw::Filter], matches: &[Match], report: &mut Report) -> Vec<Filter> {
+pub(super) fn compile(
+    all: &[raw::Filter],
+    matches: &[Match],
+    names: &Names<'_>,
+    report: &mut Report,
+) -> Vec<Filter> {
     let mut filters: Vec<Filter> = Vec::new();
     for raw in all {
-        let Some(filter) = compile_one(raw, matches, report) else {
+        let Some(filter) = compile_one(raw, matches, names, report) else {
             continue;
         };
         let clash = filters.iter().any(|other| clashes(other, &filter));
         if clash {
-            let help = "a rule has at most one of RequestRedirect, URLRewrite and DirectResponse";
+            let help = "a rule has at most one FaultInjection, one of RequestRedirect, URLRewrite and DirectResponse, \
+                        and a RequestMirror only where it forwards";
             report.error_help(
                 &raw.meta.place,
                 "this filter contradicts one before it",
@@ -38,10 +45,18 @@ pub(super) fn compile(all: &[raw::Filter], matches: &[Match], report: &mut Repor
 
 fn clashes(a: &Filter, b: &Filter) -> bool {
     let alone = |f: &Filter| answers(f) || matches!(f, Filter::Rewrite(_));
-    alone(a) && alone(b)
+    let copies = |f: &Filter| matches!(f, Filter::Mirror(_));
+    let both_faults = matches!((a, b), (Filter::Fault(_), Filter::Fault(_)));
+    let unsent = answers(a) && copies(b) || copies(a) && answers(b);
+    alone(a) && alone(b) || both_faults || unsent
 }
 
-fn compile_one(raw: &raw::Filter, matches: &[Match], report: &mut Report) -> Option<Filter> {
+fn compile_one(
+    raw: &raw::Filter,
+    matches: &[Match],
+    names: &Names<'_>,
+    report: &mut Report,
+) -> Option<Filter> {
     let kind = report.required(&raw.kind, &raw.meta, "the type of the filter")?;
     foreign(raw, kind.value, report);
     match kind.value {
@@ -76,15 +91,23 @@ fn compile_one(raw: &raw::Filter, matches: &[Match], report: &mut Report) -> Opt
             report,
         ),
         FilterKind::RequestMirror => {
-            report.not_enforced(&kind.place, "RequestMirror");
-            None
+            let raw = report.required(&raw.request_mirror, &raw.meta, "requestMirror")?;
+            traffic::mirror(raw, names, report)
+        }
+        FilterKind::RateLimit => {
+            let raw = report.required(&raw.rate_limit, &raw.meta, "rateLimit")?;
+            traffic::rate_limit(raw, report).map(Filter::RateLimit)
+        }
+        FilterKind::FaultInjection => {
+            let raw = report.required(&raw.fault_injection, &raw.meta, "faultInjection")?;
+            traffic::fault(raw, report)
         }
     }
 }
 
 /// Settings of another type than the one named would be ignored in silence otherwise.
 fn foreign(raw: &raw::Filter, kind: FilterKind, report: &mut Report) {
-    let fields: [(FilterKind, &str, Option<&Place>); 6] = [
+    let fields: [(FilterKind, &str, Option<&Place>); 8] = [
         (
             FilterKind::RequestHeaderModifier,
             "requestHeaderModifier",
@@ -113,7 +136,17 @@ fn foreign(raw: &raw::Filter, kind: FilterKind, report: &mut Report) {
         (
             FilterKind::RequestMirror,
             "requestMirror",
-            raw.request_mirror.as_ref().map(|m| &m.place),
+            raw.request_mirror.as_ref().map(|m| &m.meta.place),
+        ),
+        (
+            FilterKind::RateLimit,
+            "rateLimit",
+            raw.rate_limit.as_ref().map(|m| &m.meta.place),
+        ),
+        (
+            FilterKind::FaultInjection,
+            "faultInjection",
+            raw.fault_injection.as_ref().map(|m| &m.meta.place),
         ),
     ];
     for (of, field, place) in fields {

@@ -43,7 +43,12 @@ pub(super) fn compile(raw: &raw::Rule, names: &Names<'_>, report: &mut Report) -
             method: None,
         });
     }
-    let filters = filter::compile(raw.filters.as_deref().unwrap_or_default(), &matches, report);
+    let filters = filter::compile(
+        raw.filters.as_deref().unwrap_or_default(),
+        &matches,
+        names,
+        report,
+    );
     let backends = backends(raw, names, report);
     let answers = filters.iter().any(filter::answers);
     if !answers && !raw.meta.broken && raw.backend_refs.as_ref().is_none_or(Vec::is_empty) {
@@ -190,6 +195,39 @@ fn backends(raw: &raw::Rule, names: &Names<'_>, report: &mut Report) -> Vec<Back
 }
 
 fn backend(raw: &raw::BackendRef, names: &Names<'_>, report: &mut Report) -> Option<BackendRef> {
+    let (service, version) = destination(raw, names, &Lost::SHARE, report)?;
+    Some(BackendRef {
+        service,
+        version,
+        weight: raw.weight.as_ref().map_or(Weight::ONE, |at| at.value),
+    })
+}
+
+/// What becomes of requests whose destination is not there, in words.
+pub(super) struct Lost {
+    no_service: &'static str,
+    no_version: &'static str,
+}
+
+impl Lost {
+    /// Gateway API: a reference without a valid backend keeps its share and answers it with 500.
+    const SHARE: Self = Self {
+        no_service: "its share of requests gets 500",
+        no_version: "its share gets 503",
+    };
+    pub(super) const COPIES: Self = Self {
+        no_service: "nothing is mirrored",
+        no_version: "nothing is mirrored",
+    };
+}
+
+/// The service that a reference names, and its version. One that is not there may still come.
+pub(super) fn destination(
+    raw: &raw::BackendRef,
+    names: &Names<'_>,
+    lost: &Lost,
+    report: &mut Report,
+) -> Option<(ServiceName, Option<VersionName>)> {
     let at = report.required(&raw.name, &raw.meta, "the service of the backend reference")?;
     let service = report.valid(ServiceName::new(&at.value), &at.place)?;
     let version = match &raw.version {
@@ -202,26 +240,23 @@ fn backend(raw: &raw::BackendRef, names: &Names<'_>, report: &mut Report) -> Opt
             if !known.versions.iter().any(|v| v.name == *version) =>
         {
             let versions: Vec<&str> = known.versions.iter().map(|v| v.name.as_str()).collect();
-            let message =
-                format!("the service {service} has no version {version} now; its share gets 503");
+            let message = format!(
+                "the service {service} has no version {version} now; {}",
+                lost.no_version
+            );
             report.warn(&at.place, message, suggest(version.as_str(), &versions));
         }
-        (None, _) => unknown_service(at, names, report),
+        (None, _) => unknown_service(at, names, lost, report),
         _ => {}
     }
-    Some(BackendRef {
-        service,
-        version: version.map(|(version, _)| version),
-        weight: raw.weight.as_ref().map_or(Weight::ONE, |at| at.value),
-    })
+    Some((service, version.map(|(version, _)| version)))
 }
 
-/// Gateway API: a reference without a valid backend keeps its share and answers it with 500.
-fn unknown_service(at: &At<String>, names: &Names<'_>, report: &mut Report) {
+fn unknown_service(at: &At<String>, names: &Names<'_>, lost: &Lost, report: &mut Report) {
     if names.services.known.contains(&at.value) {
         let message = format!(
-            "the service {} is left out, so its share of requests gets 500",
-            at.value
+            "the service {} is left out, so {}",
+            at.value, lost.no_service
         );
         report.warn(&at.place, message, "mend the service first");
         return;
@@ -233,8 +268,8 @@ fn unknown_service(at: &At<String>, names: &Names<'_>, report: &mut Report) {
         .map(|service| service.name.as_str())
         .collect();
     let message = format!(
-        "there is no service named {:?}; its share of requests gets 500",
-        at.value
+        "there is no service named {:?}; {}",
+        at.value, lost.no_service
     );
     let help = match known.is_empty() {
         true => "no service is known; write it under services, or start a container that is one"
@@ -245,7 +280,7 @@ fn unknown_service(at: &At<String>, names: &Names<'_>, report: &mut Report) {
         Severity::Error => Diagnostic::error(&at.place, message),
         Severity::Warning => Diagnostic::warning(&at.place, message),
     };
-    // Not counted as an error of the route: it stays, and the reference answers 500.
+    // Not counted as an error of the route: it stays, and the reference answers as said.
     report.found.push(diagnostic.help(help));
 }
 

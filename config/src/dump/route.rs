@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::weight;
+use super::{traffic, weight};
 use crate::model::{
     Filter, HeaderEdits, HostPattern, Match, PathMatch, PathModifier, Redirect, Retry, Rewrite,
     Route, Rule, Sticky, StickyKey, Timeouts, ValueMatch,
@@ -87,6 +87,9 @@ fn filter(filter: &Filter) -> Value {
             "type": "DirectResponse",
             "directResponse": { "status": status, "body": body, "contentType": content_type },
         }),
+        Filter::RateLimit(limit) => traffic::rate_limit(limit),
+        Filter::Fault(fault) => traffic::fault(fault),
+        Filter::Mirror(mirror) => traffic::mirror(mirror),
     }
 }
 

@@ -10,7 +10,7 @@ use crate::raw::{At, Scalar};
 const PREFIX: &str = "weir.";
 
 /// Every label, as the documentation spells it. `weir.canary.*` is known whatever follows.
-pub(super) const KNOWN: [&str; 78] = [
+pub(super) const KNOWN: [&str; 83] = [
     "weir.enable",
     "weir.service",
     "weir.version",
@@ -40,6 +40,11 @@ pub(super) const KNOWN: [&str; 78] = [
     "weir.drain",
     "weir.retry.attempts",
     "weir.retry.on",
+    "weir.ratelimit.requests",
+    "weir.ratelimit.per",
+    "weir.ratelimit.burst",
+    "weir.ratelimit.key",
+    "weir.ratelimit.header",
     "weir.healthcheck.path",
     "weir.healthcheck.host",
     "weir.healthcheck.method",

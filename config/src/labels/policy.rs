@@ -2,6 +2,7 @@
 
 mod balance;
 mod health;
+mod limit;
 mod protect;
 
 use std::time::Duration;
@@ -11,8 +12,8 @@ use crate::compile::report::Report;
 use crate::compile::{self, rule};
 use crate::diagnostic::Diagnostic;
 use crate::raw::{
-    At, ConnectionPool, HealthCheck, LoadBalancer, Meta, OutlierDetection, Retry, RetryCondition,
-    Scalar, Sticky, Timeouts,
+    At, ConnectionPool, HealthCheck, LoadBalancer, Meta, OutlierDetection, RateLimit, Retry,
+    RetryCondition, Scalar, Sticky, Timeouts,
 };
 
 /// The name of the cookie of `weir.sticky=true`.
@@ -29,6 +30,7 @@ pub(super) struct Policy {
     pub(super) sticky: Option<Sticky>,
     pub(super) timeouts: Option<Timeouts>,
     pub(super) retry: Option<Retry>,
+    pub(super) rate_limit: Option<RateLimit>,
 }
 
 pub(super) fn read(labels: &Labels<'_>, found: &mut Vec<Diagnostic>) -> Policy {
@@ -82,6 +84,15 @@ pub(super) fn read(labels: &Labels<'_>, found: &mut Vec<Diagnostic>) -> Policy {
         retry: group(labels, "weir.retry.", found, retry, |raw, report| {
             rule::retry(raw, report);
         }),
+        rate_limit: group(
+            labels,
+            "weir.ratelimit.",
+            found,
+            limit::read,
+            |raw, report| {
+                compile::traffic::rate_limit(raw, report);
+            },
+        ),
     }
 }
 

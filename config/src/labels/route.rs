@@ -2,7 +2,7 @@
 
 use super::group::Group;
 use crate::diagnostic::Place;
-use crate::raw::{At, BackendRef, Meta, PathMatch, Route, RouteMatch, Rule};
+use crate::raw::{At, BackendRef, Filter, FilterKind, Meta, PathMatch, Route, RouteMatch, Rule};
 
 /// One route named after the service; `None` if no label asks for one.
 pub(super) fn of(group: &Group<'_>) -> Option<Route> {
@@ -74,9 +74,19 @@ fn rule(group: &Group<'_>, place: &Place) -> Rule {
         version: None,
         weight: None,
     };
+    let limit = group.newest(|member| member.policy.rate_limit.clone());
+    let filters = limit.map(|limit| {
+        vec![Filter {
+            meta: limit.meta.clone(),
+            kind: Some(At::new(FilterKind::RateLimit, limit.meta.place.clone())),
+            rate_limit: Some(Box::new(limit)),
+            ..Filter::default()
+        }]
+    });
     Rule {
         meta: meta(place),
         matches,
+        filters,
         backend_refs: Some(vec![backend]),
         sticky: group.newest(|member| member.policy.sticky.clone().map(Box::new)),
         timeouts: group.newest(|member| member.policy.timeouts.clone().map(Box::new)),

@@ -6,6 +6,7 @@ use std::time::Duration;
 use regex::Regex;
 
 use super::names::Invalid;
+use super::traffic::{Fault, Mirror, RateLimit};
 use super::{ListenerName, RouteName, ServiceName, Source, VersionName, Weight};
 
 /// A set of rules for some hostnames on some listeners.
@@ -175,7 +176,7 @@ pub struct BackendRef {
     pub weight: Weight,
 }
 
-/// Done to a request or its response, in order. Gateway API filter types, and `DirectResponse` of our own.
+/// Done to a request or its response, in order. Gateway API filter types, and some of our own.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Filter {
     RequestHeaders(HeaderEdits),
@@ -188,6 +189,10 @@ pub enum Filter {
         body: Arc<str>,
         content_type: Arc<str>,
     },
+    /// Refuses with 429 what is too much.
+    RateLimit(RateLimit),
+    Fault(Fault),
+    Mirror(Mirror),
 }
 
 /// Edits to a head: `remove`, then `set`, then `add`. Names are lower case; names and values are

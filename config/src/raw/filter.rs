@@ -1,7 +1,8 @@
-//! Filters as a file writes them: the Gateway API's, and `DirectResponse` of our own.
+//! Filters as a file writes them: the Gateway API's, and `DirectResponse`, `RateLimit` and `FaultInjection` of our own.
 
+use super::At;
 use super::object::{object, words};
-use super::{At, Later};
+use super::traffic::{FaultInjection, RateLimit, RequestMirror};
 
 object! {
     /// Done to a request or its response. The field that `type` names holds the settings.
@@ -13,8 +14,9 @@ object! {
         request_redirect: RequestRedirect = "requestRedirect",
         url_rewrite: UrlRewrite = "urlRewrite",
         direct_response: DirectResponse = "directResponse",
-        /// Read, but not enforced by this version.
-        request_mirror: Later = "requestMirror",
+        request_mirror: Box<RequestMirror> = "requestMirror",
+        rate_limit: Box<RateLimit> = "rateLimit",
+        fault_injection: Box<FaultInjection> = "faultInjection",
     }
 }
 
@@ -27,6 +29,8 @@ words! {
         UrlRewrite = "URLRewrite",
         DirectResponse = "DirectResponse",
         RequestMirror = "RequestMirror",
+        RateLimit = "RateLimit",
+        FaultInjection = "FaultInjection",
     }
 }
 

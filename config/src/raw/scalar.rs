@@ -8,7 +8,7 @@ use std::time::Duration;
 use schemars::{Schema, json_schema};
 
 use crate::diagnostic::suggest;
-use crate::model::{Invalid, Weight};
+use crate::model::{Invalid, Percent, Weight};
 
 /// Longest duration taken: 365 days.
 const MAX_DURATION: Duration = Duration::from_secs(365 * 24 * 3600);
@@ -170,6 +170,18 @@ impl Scalar for Weight {
 
     fn schema() -> Schema {
         json_schema!({ "type": ["number", "string"], "minimum": 0, "maximum": 1_000_000 })
+    }
+}
+
+impl Scalar for Percent {
+    const WHAT: &'static str = "a percentage";
+
+    fn parse(text: &str) -> Result<Self, Refused> {
+        text.parse().map_err(|invalid: Invalid| invalid.into())
+    }
+
+    fn schema() -> Schema {
+        json_schema!({ "type": ["number", "string"], "minimum": 0, "maximum": 100, "pattern": VARIABLE })
     }
 }
 

@@ -8,8 +8,10 @@
 
 pub mod balance;
 pub mod breaker;
+pub mod fault;
 pub mod health;
 pub mod levels;
+pub mod limit;
 pub mod locality;
 pub mod outlier;
 pub mod path;

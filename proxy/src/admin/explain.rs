@@ -8,7 +8,7 @@ mod question;
 
 pub(super) use question::Question;
 
-use weir_config::model::{Filter, Listener, Route};
+use weir_config::model::{Filter, Listener, Percent, Route};
 use weir_decide::path::{PathError, canonicalize};
 use weir_decide::route::{Found, Outcome, RouteTable};
 
@@ -205,18 +205,27 @@ fn lead(
     question: &Question,
 ) -> (Verdict, Option<super::types::Destination>) {
     let rule = &table.rules[found.id.index()];
-    let reply = rule.rule().filters.iter().find_map(|filter| match filter {
-        Filter::Redirect(redirect) => Some((redirect.status, text::filter(filter))),
-        Filter::DirectResponse { status, .. } => Some((*status, text::filter(filter))),
+    let filters = &rule.rule().filters;
+    // A fault comes before any other answer; what is left to chance is told with the filters.
+    let fault = filters.iter().find_map(|filter| match filter {
+        Filter::Fault(fault) => {
+            let abort = fault.abort.filter(|abort| abort.percent == Percent::ALL)?;
+            Some((abort.status, filter, Flag::FI))
+        }
         _ => None,
     });
-    if let Some((status, filter)) = reply {
-        let text = format!("{status} by a filter: {filter}");
+    let reply = filters.iter().find_map(|filter| match filter {
+        Filter::Redirect(redirect) => Some((redirect.status, filter, Flag::DI)),
+        Filter::DirectResponse { status, .. } => Some((*status, filter, Flag::DI)),
+        _ => None,
+    });
+    if let Some((status, filter, flag)) = fault.or(reply) {
+        let text = format!("{status} by a filter: {}", text::filter(filter));
         return (
             Verdict {
                 text,
                 status: Some(status),
-                flag: Flag::DI,
+                flag,
             },
             None,
         );

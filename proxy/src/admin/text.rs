@@ -5,8 +5,9 @@ use std::time::{Duration, SystemTime};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use weir_config::model::{
-    Balancer, Filter, HeaderEdits, HealthCheck, HealthProbe, Match, PathMatch, PathModifier,
-    Redirect, Retry, RetryOn, Rewrite, StickyKey, TcpProbe, ValueMatch,
+    Balancer, Fault, Filter, HeaderEdits, HealthCheck, HealthProbe, Match, Mirror, PathMatch,
+    PathModifier, RateLimit, RateLimitKey, Redirect, Retry, RetryOn, Rewrite, StickyKey, TcpProbe,
+    ValueMatch,
 };
 
 /// `PathPrefix /api, method GET, header x-canary = "always", query page ~ "[0-9]+"`
@@ -68,7 +69,44 @@ pub(super) fn filter(filter: &Filter) -> String {
                 body.len()
             )
         }
+        Filter::RateLimit(limit) => limit_text(limit),
+        Filter::Fault(fault) => fault_text(fault),
+        Filter::Mirror(mirror) => mirror_text(mirror),
     }
+}
+
+/// `at most 100 requests in 1s, 50 at once, for each client address`
+fn limit_text(limit: &RateLimit) -> String {
+    let key = match &limit.key {
+        RateLimitKey::Route => "in all".to_owned(),
+        RateLimitKey::ClientIp => "for each client address".to_owned(),
+        RateLimitKey::Header(name) => format!("for each value of header {name}"),
+    };
+    let RateLimit {
+        requests, burst, ..
+    } = limit;
+    let per = duration(limit.per);
+    format!("at most {requests} requests in {per}, {burst} at once, {key}")
+}
+
+fn fault_text(fault: &Fault) -> String {
+    let delay = fault
+        .delay
+        .iter()
+        .map(|delay| format!("delay {}% by {}", delay.percent, duration(delay.duration)));
+    let abort = fault
+        .abort
+        .iter()
+        .map(|abort| format!("answer {}% with {}", abort.percent, abort.status));
+    delay.chain(abort).collect::<Vec<_>>().join(", ")
+}
+
+fn mirror_text(mirror: &Mirror) -> String {
+    let version = mirror.version.iter().map(|version| format!("/{version}"));
+    let to: String = std::iter::once(mirror.service.to_string())
+        .chain(version)
+        .collect();
+    format!("copy {}% to {to}", mirror.percent)
 }
 
 fn edits_text(which: &str, edits: &HeaderEdits) -> String {
@@ -193,6 +231,8 @@ mod tests {
     use std::sync::Arc;
     use std::time::UNIX_EPOCH;
 
+    use weir_config::model::{Abort, Delay, Percent};
+
     use super::*;
 
     #[test]
@@ -277,6 +317,28 @@ mod tests {
             body: "gone".into(),
             content_type: "text/plain".into(),
         };
+        let limit = RateLimit {
+            requests: 100,
+            per: Duration::from_secs(60),
+            burst: 20,
+            key: RateLimitKey::Header("x-api-key".into()),
+            max_keys: 10_000,
+        };
+        let fault = Fault {
+            delay: Some(Delay {
+                duration: Duration::from_secs(2),
+                percent: "10".parse().unwrap(),
+            }),
+            abort: Some(Abort {
+                status: 503,
+                percent: "0.5".parse().unwrap(),
+            }),
+        };
+        let mirror = Mirror {
+            service: "shop".parse().unwrap(),
+            version: Some("canary".parse().unwrap()),
+            percent: Percent::ALL,
+        };
         for (filter, expected) in [
             (
                 Filter::RequestHeaders(edits),
@@ -291,6 +353,15 @@ mod tests {
                 "rewrite host to inner and path to /x",
             ),
             (direct, "answer 410 with 4 bytes of text/plain"),
+            (
+                Filter::RateLimit(limit),
+                "at most 100 requests in 60s, 20 at once, for each value of header x-api-key",
+            ),
+            (
+                Filter::Fault(fault),
+                "delay 10% by 2s, answer 0.5% with 503",
+            ),
+            (Filter::Mirror(mirror), "copy 100% to shop/canary"),
         ] {
             assert_eq!(super::filter(&filter), expected);
         }

@@ -1,11 +1,13 @@
 //! Filters, compiled with the rule: what a request asks of them is done already.
 
+pub(crate) mod limit;
+pub(crate) mod mirror;
 mod redirect;
 mod rewrite;
 
 use std::sync::Arc;
 
-use weir_config::model::{Filter, HeaderEdits, Redirect, Rewrite};
+use weir_config::model::{Fault, Filter, HeaderEdits, Redirect, Rewrite};
 
 pub(crate) use redirect::location;
 pub(crate) use rewrite::rewritten;
@@ -17,6 +19,7 @@ pub(crate) struct Filters {
     pub(crate) response: Edits,
     pub(crate) rewrite: Option<Rewrite>,
     pub(crate) reply: Option<Reply>,
+    pub(crate) fault: Option<Fault>,
 }
 
 /// A filter that answers.
@@ -57,6 +60,9 @@ impl Filters {
                     body: Arc::clone(body),
                     content_type: Arc::clone(content_type),
                 }),
+                Filter::Fault(fault) => compiled.fault = Some(fault.clone()),
+                // What they need outlives this snapshot, or refers to the rest of it: the rule's table holds them.
+                Filter::RateLimit(_) | Filter::Mirror(_) => {}
             }
         }
         compiled

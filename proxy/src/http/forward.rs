@@ -1,5 +1,6 @@
 //! The request path: from a parsed head to the last byte of the answer.
 
+mod admit;
 mod attempt;
 mod converse;
 mod deliver;
@@ -74,7 +75,7 @@ pub(crate) async fn exchange(
     if matches!(result, Err(ProxyError::NoEndpoint)) && !upload.has_moved() {
         let newer = conn.worker.local();
         if !Rc::ptr_eq(&newer, &local) {
-            let attempts = entry.attempts;
+            let (attempts, done, flag) = (entry.attempts, entry.done, entry.flag);
             drop((entry, result));
             local = newer;
             entry = Entry::new(
@@ -83,7 +84,7 @@ pub(crate) async fn exchange(
                 conn.peer.ip().to_canonical(),
                 request_id,
             );
-            entry.attempts = attempts;
+            (entry.attempts, entry.done, entry.flag) = (attempts, done, flag);
             result = serve(conn, &local, scratch, &mut entry, &mut upload).await;
         }
     }
@@ -122,6 +123,12 @@ async fn serve<'a>(
     let found = resolve::route(conn, scratch, &table.table).ok_or(ProxyError::NoRoute)?;
     let rule = &table.rules[found.id.index()];
     entry.rule = Some(rule);
+    if rule.holds_back()
+        && !entry.done.admitted
+        && let Some(after) = admit::admit(conn, scratch, entry, upload, rule).await?
+    {
+        return Ok(after);
+    }
     if let Some(reply) = &rule.filters.reply {
         return reply_with(conn, scratch, entry, upload, reply, found.prefix_len).await;
     }
@@ -138,6 +145,7 @@ async fn serve<'a>(
     let active = Permit::request(&choice.service).map_err(ProxyError::Overloaded)?;
     let key = resolve::key(conn, scratch, &choice.service.table.service, entry.client);
     let call = Call {
+        local,
         listener: &table.listener,
         rule,
         choice: &choice,

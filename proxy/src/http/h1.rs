@@ -4,4 +4,5 @@ pub mod body;
 pub(crate) mod flow;
 pub mod head;
 pub(crate) mod serve;
+pub(crate) mod tap;
 pub(crate) mod write;

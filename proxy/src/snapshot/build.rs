@@ -2,13 +2,17 @@
 
 use std::sync::Arc;
 
-use weir_config::model::{Listener, Locality, Model, Service};
+use weir_config::model::{BackendRef, Filter, Listener, Locality, Model, Rule, Service, Weight};
 use weir_decide::balance::{Groups, Member};
 use weir_decide::route::RouteTable;
 use weir_decide::split::Split;
 
 use super::leaf::{Leaf, leaves};
-use super::{Interner, ListenerId, ListenerTable, RuleTable, ServiceTable, Snapshot, VersionTable};
+use super::limits::Limiters;
+use super::{
+    Interner, ListenerId, ListenerTable, MirrorTable, RuleTable, ServiceTable, Snapshot,
+    VersionTable,
+};
 use crate::http::filter::Filters;
 use crate::upstream::registry::Registry;
 
@@ -35,8 +39,10 @@ impl Snapshot {
             .max()
             .unwrap_or(0);
         let mut listeners = vec![None; size];
+        let mut limiters = Limiters::of(previous);
         for (id, listener) in ids {
-            listeners[id.0 as usize] = Some(Arc::new(listener_table(&model, listener, labels)));
+            let table = listener_table(&model, listener, labels, &mut limiters);
+            listeners[id.0 as usize] = Some(Arc::new(table));
         }
         Self {
             generation,
@@ -47,24 +53,32 @@ impl Snapshot {
     }
 }
 
-fn listener_table(model: &Model, listener: &Arc<Listener>, labels: &Interner) -> ListenerTable {
+fn listener_table(
+    model: &Model,
+    listener: &Arc<Listener>,
+    labels: &Interner,
+    limiters: &mut Limiters,
+) -> ListenerTable {
     let table = RouteTable::for_listener(model, listener);
     let rules = table
         .rules()
         .map(|(_, route, rule)| {
-            let leaves = leaves(model, rule);
+            let leaves = leaves(model, &rule.backends);
             let weights: Vec<_> = leaves.iter().map(|leaf| leaf.weight).collect();
             let base = base(model, &leaves);
+            let number = route
+                .rules
+                .iter()
+                .position(|r| std::ptr::eq(r, rule))
+                .unwrap_or_default();
             RuleTable {
                 label: labels.id(route.name.as_str()),
                 split: Split::with_base(&weights, base),
                 filters: Filters::compile(&rule.filters),
+                limits: limiters.rule(route, number),
+                mirrors: mirrors(model, rule),
                 route: Arc::clone(route),
-                rule: route
-                    .rules
-                    .iter()
-                    .position(|r| std::ptr::eq(r, rule))
-                    .unwrap_or_default(),
+                rule: number,
                 leaves,
             }
         })
@@ -75,6 +89,26 @@ fn listener_table(model: &Model, listener: &Arc<Listener>, labels: &Interner) ->
         table,
         rules,
     }
+}
+
+fn mirrors(model: &Model, rule: &Rule) -> Vec<MirrorTable> {
+    let mirrors = rule.filters.iter().filter_map(|filter| match filter {
+        Filter::Mirror(mirror) => Some(mirror),
+        _ => None,
+    });
+    mirrors
+        .map(|mirror| {
+            let backend = BackendRef {
+                service: mirror.service.clone(),
+                version: mirror.version.clone(),
+                weight: Weight::ONE,
+            };
+            MirrorTable {
+                leaves: leaves(model, &[backend]),
+                percent: mirror.percent,
+            }
+        })
+        .collect()
 }
 
 /// The version that sticky buckets leave the most room to: `stable`, else the last.

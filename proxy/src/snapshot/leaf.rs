@@ -1,6 +1,6 @@
 //! Leaves: the (service, version) pairs that a rule's traffic is split among.
 
-use weir_config::model::{Model, Rule, Weight};
+use weir_config::model::{BackendRef, Model, Weight};
 
 /// One destination of a rule.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,12 +15,12 @@ pub struct Leaf {
     pub shared: bool,
 }
 
-/// The leaves of a rule. A reference without a version becomes one leaf for each version of its service,
+/// The leaves of a rule's references. A reference without a version becomes one leaf for each version of its service,
 /// which divide the reference's weight as the service says.
-pub(super) fn leaves(model: &Model, rule: &Rule) -> Vec<Leaf> {
-    let alone = rule.backends.len() == 1;
-    let mut leaves = Vec::with_capacity(rule.backends.len());
-    for backend in &rule.backends {
+pub(super) fn leaves(model: &Model, backends: &[BackendRef]) -> Vec<Leaf> {
+    let alone = backends.len() == 1;
+    let mut leaves = Vec::with_capacity(backends.len());
+    for backend in backends {
         let at = model
             .services
             .binary_search_by(|s| s.name.cmp(&backend.service))
@@ -73,7 +73,7 @@ pub(super) fn leaves(model: &Model, rule: &Rule) -> Vec<Leaf> {
         }
     }
     if !alone {
-        scale_written(rule, &mut leaves);
+        scale_written(backends, &mut leaves);
     }
     leaves
 }
@@ -89,8 +89,8 @@ fn part(whole: Weight, share: Weight, total: u64) -> Weight {
 }
 
 /// Where one reference was divided by [`part`], the others are scaled alike.
-fn scale_written(rule: &Rule, leaves: &mut [Leaf]) {
-    if rule.backends.iter().all(|b| b.version.is_some()) {
+fn scale_written(backends: &[BackendRef], leaves: &mut [Leaf]) {
+    if backends.iter().all(|b| b.version.is_some()) {
         return;
     }
     for leaf in leaves.iter_mut().filter(|leaf| !leaf.shared) {

@@ -52,6 +52,7 @@ families! {
     RESPONSE_BYTES Counter "response_bytes_total" "Bytes of responses sent to clients.";
     INFLIGHT Gauge "inflight_requests" "Requests being served.";
     RETRIES Counter "retries_total" "Tries beyond the first, by what called for them.";
+    MIRRORED Counter "mirror_total" "Copies of requests for mirrors, by what became of them.";
     MALFORMED Counter "requests_malformed_total" "Requests that were refused before routing, by the status of the answer.";
     DOWNSTREAM Gauge "downstream_connections" "Open connections from clients.";
     DOWNSTREAM_TOTAL Counter "downstream_connections_total" "Connections accepted from clients.";
@@ -91,8 +92,8 @@ mod tests {
 
     #[test]
     fn every_flag_is_documented() {
-        use Flag::{DC, DI, DPE, NR, None, RL, UC, UF, UH, UO, URX, UT};
-        for flag in [None, UH, UF, UO, NR, URX, UC, UT, DC, RL, DPE, DI] {
+        use Flag::{DC, DI, DPE, FI, NR, None, RL, UC, UF, UH, UO, URX, UT};
+        for flag in [None, UH, UF, UO, NR, URX, UC, UT, DC, RL, DPE, DI, FI] {
             assert!(DOCUMENT.contains(&format!("`{}`", flag.text())), "{flag:?}");
         }
     }

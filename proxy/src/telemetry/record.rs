@@ -6,7 +6,8 @@ use std::time::{Duration, SystemTime};
 use crate::http::h1::head::Method;
 use crate::snapshot::SeriesIds;
 
-/// Why a response is not the origin's own; the letters are Envoy's (`RESPONSE_FLAGS`).
+/// Why a response is not the origin's own; the letters are Envoy's (`RESPONSE_FLAGS`), but for DI:
+/// Envoy's means a delay, which is FI here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 #[repr(u8)]
 pub enum Flag {
@@ -35,6 +36,8 @@ pub enum Flag {
     DPE,
     /// A filter answered: redirect or direct response.
     DI,
+    /// A fault was injected: it was answered with one, or delayed by one.
+    FI,
 }
 
 impl Flag {
@@ -54,6 +57,7 @@ impl Flag {
             Self::RL => "RL",
             Self::DPE => "DPE",
             Self::DI => "DI",
+            Self::FI => "FI",
         }
     }
 }

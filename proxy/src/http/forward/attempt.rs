@@ -8,7 +8,7 @@ use weir_config::model::Listener;
 use weir_decide::retry::{Attempt as Try, Outcome, backoff, may_retry};
 
 use super::super::error::ProxyError;
-use super::super::filter::rewritten;
+use super::super::filter::{mirror, rewritten};
 use super::super::h1::flow::Flow;
 use super::super::h1::serve::{Connection, Scratch};
 use super::super::h1::write::{self, RequestParts, Target};
@@ -20,13 +20,14 @@ use crate::snapshot::RuleTable;
 use crate::timer::Rung;
 use crate::upstream::connect::{ConnectError, connect};
 use crate::upstream::feedback;
-use crate::upstream::local::LocalEndpoint;
+use crate::upstream::local::{Local, LocalEndpoint};
 use crate::upstream::permit::{InFlight, Permit};
 use crate::upstream::pick::{Choice, MAX_TRIED};
 use crate::upstream::pool::{Lease, Open};
 
 /// What stays the same over all attempts.
 pub(super) struct Call<'a> {
+    pub(super) local: &'a Local,
     pub(super) listener: &'a Listener,
     pub(super) rule: &'a RuleTable,
     pub(super) choice: &'a Choice,
@@ -95,6 +96,7 @@ pub(super) async fn until_answered(
     call: &Call<'_>,
 ) -> Result<Answered, ProxyError> {
     write_head(conn, scratch, entry, call);
+    copy(conn, scratch, entry, upload, call);
     let mut tried: Vec<Rc<LocalEndpoint>> = Vec::new();
     // Held while a retry goes on, see `Permit::retry`.
     let mut _retrying = None;
@@ -239,6 +241,31 @@ fn write_head(conn: &Connection, scratch: &mut Scratch, entry: &Entry<'_>, call:
             edits: &filters.request,
             via: call.listener.via,
         },
+    );
+}
+
+/// Sends the rule's mirrors what the endpoint is about to get.
+fn copy(
+    conn: &Connection,
+    scratch: &Scratch,
+    entry: &mut Entry<'_>,
+    upload: &mut Flow,
+    call: &Call<'_>,
+) {
+    if call.rule.mirrors.is_empty() || std::mem::replace(&mut entry.done.mirrored, true) {
+        return;
+    }
+    let original = mirror::Original {
+        head: &scratch.head,
+        text: &scratch.out,
+        timeouts: &call.rule.rule().timeouts,
+    };
+    mirror::start(
+        &conn.worker,
+        call.local,
+        &call.rule.mirrors,
+        &original,
+        upload,
     );
 }
 

@@ -30,10 +30,19 @@ pub(super) struct Entry<'a> {
     /// A byte of a final answer may have reached the client.
     pub(super) responded: bool,
     pub(super) attempts: u8,
+    pub(super) done: Done,
     pub(super) upstream: Option<Duration>,
     pub(super) bytes_out: u64,
     /// Carried up by a tunnel.
     pub(super) tunneled_in: u64,
+}
+
+/// What is done once for a request, however often it is routed.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Done {
+    /// Limits and faults let it pass.
+    pub(super) admitted: bool,
+    pub(super) mirrored: bool,
 }
 
 impl Entry<'_> {
@@ -56,6 +65,7 @@ impl Entry<'_> {
             flag: Flag::None,
             responded: false,
             attempts: 0,
+            done: Done::default(),
             upstream: None,
             bytes_out: 0,
             tunneled_in: 0,

@@ -16,6 +16,7 @@ use tokio::net::tcp::{ReadHalf, WriteHalf};
 
 use super::body::{BodyError, Decoder};
 use super::head::Framing;
+use super::tap::Tap;
 use crate::buffer::{Buffer, BufferPool, LARGE, SMALL};
 
 /// Reads in one turn before other connections get theirs: about a quarter of a MiB. Without a bound,
@@ -66,6 +67,8 @@ pub(crate) struct Flow {
     primed: bool,
     /// Bytes of data read so far.
     pub(crate) moved: u64,
+    /// Gets a copy of the data, where somebody asked for one.
+    tap: Option<Box<Tap>>,
     pool: Rc<BufferPool>,
 }
 
@@ -96,8 +99,14 @@ impl Flow {
             ended,
             primed: false,
             moved: 0,
+            tap: None,
             pool: Rc::clone(pool),
         }
+    }
+
+    /// Where to ask for a copy of the body; before any of it was taken.
+    pub(crate) fn tap(&mut self) -> &mut Tap {
+        self.tap.get_or_insert_default()
     }
 
     /// Whether everything has been read and written.
@@ -211,6 +220,11 @@ impl Flow {
         }
         self.tail_at = 0;
         self.ended = self.decoder.is_done();
+        if let Some(tap) = &mut self.tap
+            && !tap.take(&self.buffer.filled()[data.clone()], self.ended)
+        {
+            self.tap = None;
+        }
         if self.encoding == Encoding::Chunked {
             if !data.is_empty() {
                 push_hex(&mut self.front, data.len());

@@ -62,6 +62,7 @@ struct Totals {
     rejected: u64,
     opened: BTreeMap<LabelId, u64>,
     retries: BTreeMap<&'static str, u64>,
+    mirrored: BTreeMap<&'static str, u64>,
     malformed: BTreeMap<u16, u64>,
     series_dropped: u64,
 }
@@ -75,6 +76,7 @@ impl Metrics {
         self.encode_requests(&mut text, &totals);
         text.single(names::INFLIGHT, totals.in_flight);
         text.labelled(names::RETRIES, "reason", &totals.retries);
+        text.labelled(names::MIRRORED, "result", &totals.mirrored);
         text.labelled(names::MALFORMED, "reason", &totals.malformed);
         text.labelled(
             names::DOWNSTREAM,
@@ -139,6 +141,7 @@ impl Metrics {
             rejected: sum(|p| &p.rejected),
             opened: BTreeMap::new(),
             retries: BTreeMap::new(),
+            mirrored: BTreeMap::new(),
             malformed: BTreeMap::new(),
             series_dropped: store.dropped(),
         };
@@ -149,6 +152,9 @@ impl Metrics {
             plain
                 .retries
                 .read(|reason, n| *totals.retries.entry(reason).or_default() += n);
+            plain
+                .mirrored
+                .read(|result, n| *totals.mirrored.entry(result).or_default() += n);
             plain
                 .malformed
                 .read(|status, n| *totals.malformed.entry(status).or_default() += n);

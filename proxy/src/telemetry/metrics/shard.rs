@@ -26,6 +26,7 @@ pub(crate) struct Shard {
     opened: Tally<LabelId>,
     closed: Tally<LabelId>,
     retries: Tally<&'static str>,
+    mirrored: Tally<&'static str>,
     malformed: Tally<u16>,
 }
 
@@ -49,6 +50,7 @@ pub(super) struct Plain {
     pub(super) opened: Arc<TallyView<LabelId>>,
     pub(super) closed: Arc<TallyView<LabelId>>,
     pub(super) retries: Arc<TallyView<&'static str>>,
+    pub(super) mirrored: Arc<TallyView<&'static str>>,
     pub(super) malformed: Arc<TallyView<u16>>,
 }
 
@@ -64,6 +66,7 @@ impl Shard {
             opened: Tally::new(Arc::clone(&plain.opened)),
             closed: Tally::new(Arc::clone(&plain.closed)),
             retries: Tally::new(Arc::clone(&plain.retries)),
+            mirrored: Tally::new(Arc::clone(&plain.mirrored)),
             malformed: Tally::new(Arc::clone(&plain.malformed)),
             plain,
         }
@@ -130,6 +133,11 @@ impl Shard {
     /// Counts a try beyond the first; `reason` is what called for it, from a closed set.
     pub(crate) fn retried(&self, reason: &'static str) {
         self.retries.count(reason);
+    }
+
+    /// Counts a copy for a mirror; `result` is what became of it, from a closed set.
+    pub(crate) fn mirrored(&self, result: &'static str) {
+        self.mirrored.count(result);
     }
 
     /// Counts a request that was refused before routing.

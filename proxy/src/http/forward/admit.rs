@@ -1,0 +1,141 @@
+//! What stands before a request goes anywhere: rate limits, then faults.
+
+use std::task::Poll;
+use std::time::Duration;
+
+use tokio::io::ReadBuf;
+use weir_decide::fault;
+use weir_decide::limit::RetryAfter;
+
+use super::super::answer::Answer;
+use super::super::error::ProxyError;
+use super::super::filter::limit::Asker;
+use super::super::h1::flow::Flow;
+use super::super::h1::serve::{Connection, Scratch};
+use super::super::h1::write::line;
+use super::entry::Entry;
+use super::{After, own_answer};
+use crate::snapshot::RuleTable;
+use crate::telemetry::Flag;
+
+/// An answer in place of an endpoint's.
+struct Refusal {
+    status: u16,
+    /// Whole field lines to add.
+    lines: Vec<u8>,
+    body: &'static [u8],
+    flag: Flag,
+}
+
+impl Refusal {
+    fn limited(retry: RetryAfter) -> Self {
+        let mut lines = Vec::new();
+        let mut digits = itoa::Buffer::new();
+        let seconds = digits.format(retry.seconds());
+        line(&mut lines, b"Retry-After", seconds.as_bytes());
+        Self {
+            status: 429,
+            lines,
+            body: b"too many requests\n",
+            flag: Flag::RL,
+        }
+    }
+
+    fn injected(status: u16) -> Self {
+        Self {
+            status,
+            lines: Vec::new(),
+            body: b"a fault was injected\n",
+            flag: Flag::FI,
+        }
+    }
+}
+
+/// Lets the request go on (`None`), perhaps later, or answers it.
+pub(super) async fn admit(
+    conn: &mut Connection,
+    scratch: &mut Scratch,
+    entry: &mut Entry<'_>,
+    upload: &mut Flow,
+    rule: &RuleTable,
+) -> Result<Option<After>, ProxyError> {
+    entry.done.admitted = true;
+    let refusal = match limits(conn, scratch, entry, rule) {
+        Err(retry) => Some(Refusal::limited(retry)),
+        Ok(()) => faults(conn, entry, rule).await?.map(Refusal::injected),
+    };
+    let Some(refusal) = refusal else {
+        return Ok(None);
+    };
+    entry.flag = refusal.flag;
+    let answer = Answer {
+        status: refusal.status,
+        lines: &refusal.lines,
+        content_type: "text/plain",
+        body: refusal.body,
+    };
+    let after = own_answer(conn, scratch, entry, upload, &answer, false).await;
+    Ok(Some(after))
+}
+
+/// Asks each limit in its order. What one that comes later refuses has been taken from those before it.
+fn limits(
+    conn: &Connection,
+    scratch: &Scratch,
+    entry: &Entry<'_>,
+    rule: &RuleTable,
+) -> Result<(), RetryAfter> {
+    let asker = Asker {
+        client: entry.client,
+        head: &scratch.head,
+        bytes: conn.buffer.filled(),
+    };
+    let mut random = conn.worker.random.borrow_mut();
+    rule.limits
+        .iter()
+        .try_for_each(|limit| limit.take(&asker, entry.started, &mut *random))
+}
+
+/// Delays the request if it is to be delayed; gives the status if it is to be aborted.
+async fn faults(
+    conn: &Connection,
+    entry: &mut Entry<'_>,
+    rule: &RuleTable,
+) -> Result<Option<u16>, ProxyError> {
+    let Some(fault) = &rule.filters.fault else {
+        return Ok(None);
+    };
+    let injected = fault::draw(fault, &mut *conn.worker.random.borrow_mut());
+    if let Some(delay) = injected.delay {
+        entry.flag = Flag::FI;
+        hold(conn, entry, rule, delay).await?;
+    }
+    Ok(injected.abort)
+}
+
+/// Waits out a delay. The request's own time runs meanwhile, and a client that resets its connection ends it.
+async fn hold(
+    conn: &Connection,
+    entry: &Entry<'_>,
+    rule: &RuleTable,
+    delay: Duration,
+) -> Result<(), ProxyError> {
+    let after = |time: Duration| entry.started_ms.saturating_add(time.as_millis() as u64);
+    let deadline = rule.rule().timeouts.request.map_or(u64::MAX, after);
+    // The clock counts whole milliseconds: never a part of one too early.
+    let until = after(delay) + 1;
+    conn.alarm.set(until.min(deadline));
+    let gone = conn.alarm.watch(|cx| {
+        let mut byte = [0];
+        // An end of input is no reset: a client may close its side and still read (RFC 9112, section 9.6).
+        match conn.stream.poll_peek(cx, &mut ReadBuf::new(&mut byte)) {
+            Poll::Ready(Err(_)) => Poll::Ready(()),
+            _ => Poll::Pending,
+        }
+    });
+    match gone.await {
+        Ok(()) => Err(ProxyError::ClientGone),
+        Err(_) if deadline <= until => Err(ProxyError::Timeout),
+        Err(_) => Ok(()),
+    }
+}
