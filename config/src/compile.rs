@@ -20,10 +20,12 @@ mod route;
 pub(crate) mod rule;
 pub(crate) mod service;
 pub(crate) mod share;
+mod stream;
 pub(crate) mod traffic;
 mod values;
 
 use std::borrow::Borrow;
+use std::sync::Arc;
 
 use crate::diagnostic::{Diagnostic, Severity, has_errors};
 use crate::file::Loaded;
@@ -93,11 +95,20 @@ fn compile_with(fragments: &[&Fragment], unknown_service: Severity) -> Compiled 
         .flat_map(|f| &f.routes)
         .partition(|route| route.meta.place.is_label());
     let drafts = route::compile(files.into_iter().chain(labels), &names, &mut report);
-    let routes = claim::settle(drafts, &listeners, &mut report);
+    let (streams, routes): (Vec<_>, Vec<_>) = claim::settle(drafts, &listeners, &mut report)
+        .into_iter()
+        .partition(|(protocol, _)| protocol.is_stream());
     let mut model = Model {
         listeners: listeners.valid,
         services: services.valid,
-        routes,
+        routes: routes
+            .into_iter()
+            .map(|(_, route)| Arc::new(route))
+            .collect(),
+        streams: streams
+            .into_iter()
+            .map(|(_, route)| Arc::new(stream::of(route)))
+            .collect(),
     };
     model.sort();
     Compiled {

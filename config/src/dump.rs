@@ -11,7 +11,8 @@ mod traffic;
 use serde_json::{Value, json};
 
 use crate::model::{
-    Admission, Endpoint, Listener, Model, PathPolicy, Protocol, Service, TrustedHops, Weight,
+    Admission, Endpoint, Listener, Model, PathPolicy, Protocol, ProxyVersion, Service, TrustedHops,
+    Weight,
 };
 use crate::raw::duration_text;
 
@@ -21,16 +22,18 @@ pub fn dump(model: &Model) -> Value {
     json!({
         "listeners": model.listeners.iter().map(|l| listener(l)).collect::<Vec<_>>(),
         "services": model.services.iter().map(|s| service(s)).collect::<Vec<_>>(),
-        "routes": model.routes.iter().map(|r| route::route(r)).collect::<Vec<_>>(),
+        "routes": model.routes.iter().map(|r| route::route(r))
+            .chain(model.streams.iter().map(|r| route::stream(r)))
+            .collect::<Vec<_>>(),
     })
 }
 
 fn listener(listener: &Listener) -> Value {
     let limits = &listener.limits;
-    json!({
+    let mut out = json!({
         "name": listener.name.as_str(),
         "bind": listener.bind.to_string(),
-        "protocol": match listener.protocol { Protocol::Http => "http" },
+        "protocol": listener.protocol.text(),
         "trustedHops": match &listener.trusted_hops {
             TrustedHops::None => json!(0),
             TrustedHops::Count(count) => json!(count),
@@ -52,11 +55,26 @@ fn listener(listener: &Listener) -> Value {
         },
         "via": listener.via,
         "source": listener.source.to_string(),
-    })
+    });
+    if let Some(proxy) = &listener.proxy_protocol {
+        out["proxyProtocol"] = json!({
+            "from": proxy.from.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            "required": proxy.required,
+            "tlvs": if proxy.pass_tlvs { "pass" } else { "drop" },
+        });
+    }
+    if listener.protocol == Protocol::Udp {
+        out["udp"] = json!({
+            "idleTimeout": duration_text(listener.udp.idle_timeout),
+            "maxSessions": listener.udp.max_sessions,
+            "maxPacket": listener.udp.max_packet,
+        });
+    }
+    out
 }
 
 fn service(service: &Service) -> Value {
-    json!({
+    let mut out = json!({
         "name": service.name.as_str(),
         "versions": service.versions.iter()
             .map(|version| json!({ "name": version.name.as_str(), "weight": weight(version.weight) }))
@@ -68,7 +86,14 @@ fn service(service: &Service) -> Value {
         "healthCheck": service.health_check.as_ref().map(health::health_check),
         "drainTimeout": duration_text(service.drain_timeout),
         "source": service.source.to_string(),
-    })
+    });
+    if let Some(version) = service.proxy_protocol {
+        out["proxyProtocol"] = json!(match version {
+            ProxyVersion::V1 => "v1",
+            ProxyVersion::V2 => "v2",
+        });
+    }
+    out
 }
 
 fn endpoint(endpoint: &Endpoint) -> Value {

@@ -10,6 +10,7 @@ mod names;
 mod protect;
 mod route;
 mod service;
+mod stream;
 mod traffic;
 
 pub use balance::{
@@ -19,7 +20,9 @@ pub use balance::{
 pub use health::{
     BodyMatch, GrpcProbe, HealthCheck, HealthProbe, HttpProbe, ProbeMethod, StatusRange, TcpProbe,
 };
-pub use listener::{Limits, Listener, PathPolicy, Protocol, TrustedHops};
+pub use listener::{
+    Limits, Listener, PathPolicy, Protocol, ProxyProtocol, ProxyVersion, TrustedHops, UdpLimits,
+};
 pub use names::{
     EndpointId, Invalid, ListenerName, RouteName, ServiceName, Source, VersionName, Weight,
 };
@@ -29,6 +32,7 @@ pub use route::{
     RetryOn, Rewrite, Route, Rule, Sticky, StickyKey, Timeouts, ValueMatch,
 };
 pub use service::{Admission, Endpoint, Service, Version};
+pub use stream::StreamRoute;
 pub use traffic::{Abort, Delay, Fault, Mirror, Percent, RateLimit, RateLimitKey};
 
 use std::sync::Arc;
@@ -44,6 +48,8 @@ pub struct Model {
     pub services: Vec<Arc<Service>>,
     /// Sorted by name; names are unique.
     pub routes: Vec<Arc<Route>>,
+    /// Sorted by name; no route of HTTP has the name of one of these.
+    pub streams: Vec<Arc<StreamRoute>>,
 }
 
 impl Model {
@@ -65,10 +71,11 @@ impl Model {
         at.ok().map(|i| &self.listeners[i])
     }
 
-    /// Puts listeners, services and routes in name order, which the look-ups rely on.
+    /// Puts everything in name order, which the look-ups rely on.
     pub fn sort(&mut self) {
         self.listeners.sort_by(|a, b| a.name.cmp(&b.name));
         self.services.sort_by(|a, b| a.name.cmp(&b.name));
         self.routes.sort_by(|a, b| a.name.cmp(&b.name));
+        self.streams.sort_by(|a, b| a.name.cmp(&b.name));
     }
 }

@@ -39,7 +39,7 @@ pub use health::{
     BodyMatch, Escaped, GrpcProbe, HealthCheck, HttpProbe, ProbeMethod, StatusRange, TcpProbe,
     escaped_text,
 };
-pub use listener::{Hops, Limits, Listener, Policy};
+pub use listener::{Hops, Limits, Listener, Policy, ProxyProtocol, Tlvs, Udp};
 pub use protect::{
     ConnectionPool, FailurePercentage, HttpPool, OutlierDetection, RetryBudget, SuccessRate,
     TcpPool,
@@ -50,7 +50,7 @@ pub use route::{
 };
 pub(crate) use scalar::millis_or_more;
 pub use scalar::{Decimal, Refused, Scalar, duration_text};
-pub use service::{Endpoint, Service, Version};
+pub use service::{Endpoint, ProxyVersion, Service, Version};
 
 pub use traffic::{FaultAbort, FaultDelay, FaultInjection, RateLimit, RateLimitKey, RequestMirror};
 

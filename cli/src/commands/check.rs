@@ -129,7 +129,7 @@ pub(crate) fn run(args: &CheckArgs, printer: Printer, no_color: bool) -> Outcome
             warnings,
             listeners: model.listeners.len(),
             services: model.services.len(),
-            routes: model.routes.len(),
+            routes: model.routes.len() + model.streams.len(),
             diagnostics: &checked.diagnostics,
         })?;
         return Ok(exit);
@@ -139,7 +139,7 @@ pub(crate) fn run(args: &CheckArgs, printer: Printer, no_color: bool) -> Outcome
         "{}, {}, {}",
         plural(model.listeners.len(), "listener"),
         plural(model.services.len(), "service"),
-        plural(model.routes.len(), "route"),
+        plural(model.routes.len() + model.streams.len(), "route"),
     );
     let found = format!(
         "{}, {}",

@@ -4,13 +4,12 @@
 //! it cannot take requests for a host and path that another owner already answers.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
 use super::listener::Listeners;
 use super::report::Report;
 use super::route::Draft;
 use crate::diagnostic::Place;
-use crate::model::{HostPattern, PathMatch, Route};
+use crate::model::{HostPattern, PathMatch, Protocol, Route};
 
 /// A listener, a host and a path; `None` is every host.
 type Spot = (String, Option<HostPattern>, String);
@@ -27,7 +26,7 @@ pub(super) fn settle(
     mut drafts: Vec<Draft>,
     listeners: &Listeners,
     report: &mut Report,
-) -> Vec<Arc<Route>> {
+) -> Vec<(Protocol, Route)> {
     let mut order: Vec<(usize, usize)> = Vec::new();
     for (d, draft) in drafts.iter().enumerate() {
         order.extend((0..draft.hosts.len()).map(|h| (d, h)));
@@ -68,7 +67,7 @@ pub(super) fn settle(
             kept.into_iter().flatten().collect()
         };
         draft.route.hostnames.sort();
-        routes.push(Arc::new(draft.route.clone()));
+        routes.push((draft.protocol, draft.route.clone()));
     }
     routes
 }
@@ -90,20 +89,24 @@ fn claim(
             .map(|holder| (spot, holder))
     });
     if let Some((spot, holder)) = taken {
-        let what = format!(
-            "{}{}",
-            spot.1.as_ref().map_or("*".to_owned(), HostPattern::text),
-            spot.2
-        );
+        let what = described(draft, spot);
         if draft.label {
             let message = format!(
                 "{what} already belongs to the route {} ({})",
                 holder.route, holder.place.source
             );
-            let help = match holder.label {
-                true => "the older keeps it; give one of them another weir.host or weir.path",
-                false => {
+            let help = match (holder.label, draft.protocol.is_stream()) {
+                (true, false) => {
+                    "the older keeps it; give one of them another weir.host or weir.path"
+                }
+                (true, true) => {
+                    "the older keeps it; give one of them another weir.listener, or the same weir.service"
+                }
+                (false, false) => {
                     "a file's route comes before labels; change the file, weir.host or weir.path"
+                }
+                (false, true) => {
+                    "a file's route comes before labels; change the file or weir.listener"
                 }
             };
             report.error_help(&host.place, message, help);
@@ -113,8 +116,12 @@ fn claim(
             "{what} is also matched by the route {} ({})",
             holder.route, holder.place.source
         );
-        let help =
-            "the route that comes first by name answers; give one of them another hostname or path";
+        let help = match draft.protocol.is_stream() {
+            false => {
+                "the route that comes first by name answers; give one of them another hostname or path"
+            }
+            true => "the route that comes first by name answers; remove one of them",
+        };
         report.warn(&host.place, message, help);
     }
     for spot in spots {
@@ -128,6 +135,16 @@ fn claim(
     true
 }
 
+/// `shop.example.com/api`, `everything on the listener db`
+fn described(draft: &Draft, (listener, host, path): &Spot) -> String {
+    let host = host.as_ref().map(HostPattern::text);
+    match (draft.protocol.is_stream(), host) {
+        (false, host) => format!("{}{path}", host.as_deref().unwrap_or("*")),
+        (true, Some(host)) => format!("{host} on the listener {listener}"),
+        (true, None) => format!("everything on the listener {listener}"),
+    }
+}
+
 /// What this host takes whole: matches with further conditions leave room for others and claim nothing.
 fn spots(draft: &Draft, host: Option<&HostPattern>, listeners: &Listeners) -> Vec<Spot> {
     let named = draft.route.listeners.iter().map(ToString::to_string);
@@ -136,6 +153,7 @@ fn spots(draft: &Draft, host: Option<&HostPattern>, listeners: &Listeners) -> Ve
         on = listeners
             .valid
             .iter()
+            .filter(|listener| !listener.protocol.is_stream())
             .map(|listener| listener.name.to_string())
             .collect();
     }

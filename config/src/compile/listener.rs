@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use super::report::Report;
 use crate::diagnostic::suggest;
-use crate::model::{Limits, Listener, ListenerName, PathPolicy, Protocol, TrustedHops};
+use crate::model::{
+    Limits, Listener, ListenerName, PathPolicy, Protocol, ProxyProtocol, TrustedHops, UdpLimits,
+};
 use crate::raw::{self, At, millis_or_more};
 
 /// The listeners that hold, and the names of all that were written.
@@ -59,7 +61,10 @@ fn alone(
         );
         return false;
     }
-    if let Some(other) = others.iter().find(|other| overlap(other.bind, new.bind)) {
+    let clashes = |other: &&Arc<Listener>| {
+        other.protocol.shares_ports_with(new.protocol) && overlap(other.bind, new.bind)
+    };
+    if let Some(other) = others.iter().find(clashes) {
         let at = place(raw.bind.as_ref().map(|bind| &bind.place));
         let message = format!(
             "{} is already bound by the listener {} at {}",
@@ -86,7 +91,10 @@ fn compile_one(raw: &raw::Listener, report: &mut Report) -> Option<Listener> {
     let bind = report
         .required(&raw.bind, &raw.meta, "the address to bind")
         .map(|bind| bind.value);
-    protocol(raw, report);
+    let protocol = protocol(raw, report);
+    if let Some(protocol) = protocol {
+        without_effect(raw, protocol, report);
+    }
     let trusted_hops = trusted_hops(raw.trusted_hops.as_ref(), report);
     let mut limits = raw
         .limits
@@ -96,7 +104,7 @@ fn compile_one(raw: &raw::Listener, report: &mut Report) -> Option<Listener> {
     Some(Listener {
         name: listener_name?,
         bind: bind?,
-        protocol: Protocol::Http,
+        protocol: protocol?,
         trusted_hops,
         path_policy: match raw.path_policy.as_ref().map(|policy| policy.value) {
             Some(raw::Policy::Strict) => PathPolicy::Strict,
@@ -104,38 +112,145 @@ fn compile_one(raw: &raw::Listener, report: &mut Report) -> Option<Listener> {
         },
         limits,
         via: raw.via.as_ref().is_some_and(|via| via.value),
+        proxy_protocol: raw
+            .proxy_protocol
+            .as_ref()
+            .map(|raw| proxy_protocol(raw, report)),
+        udp: raw
+            .udp
+            .as_ref()
+            .map_or_else(UdpLimits::default, |raw| udp(raw, report)),
         source: place.source.clone(),
     })
 }
 
 /// Serving in plain text what was meant to be encrypted is worse than not serving it.
-fn protocol(raw: &raw::Listener, report: &mut Report) {
+fn protocol(raw: &raw::Listener, report: &mut Report) -> Option<Protocol> {
     if let Some(tls) = &raw.tls {
         let help = "the listener is left out rather than served in plain text; remove tls, or end TLS in front of Weir";
         report.error_help(&tls.place, "tls is not served by this version", help);
     }
-    let Some(protocol) = &raw.protocol else {
-        return;
+    let Some(written) = &raw.protocol else {
+        return Some(Protocol::Http);
     };
-    match protocol.value.as_str() {
-        "http" | "HTTP" => {}
-        "https" | "HTTPS" | "tls" | "TLS" | "tcp" | "TCP" | "udp" | "UDP" | "h2c" | "grpc" => {
+    let named = |p: &&Protocol| p.text().eq_ignore_ascii_case(&written.value);
+    if let Some(protocol) = Protocol::ALL.iter().find(named) {
+        return Some(*protocol);
+    }
+    match written.value.as_str() {
+        "https" | "HTTPS" | "tls" | "TLS" | "h2c" | "grpc" => {
             let message = format!(
                 "the protocol {} is not served by this version",
-                protocol.value
+                written.value
             );
             report.error_help(
-                &protocol.place,
+                &written.place,
                 message,
-                "the listener is left out; this version serves http",
+                "the listener is left out; this version serves http, tcp, udp and tls-passthrough",
             );
         }
         other => report.error_help(
-            &protocol.place,
+            &written.place,
             format!("unknown protocol {other:?}"),
-            suggest(other, &["http"]),
+            suggest(other, &Protocol::ALL.map(Protocol::text)),
         ),
     }
+    None
+}
+
+/// Names each setting that this protocol has no use for: one that guards is an error, as its author relies on it.
+fn without_effect(raw: &raw::Listener, protocol: Protocol, report: &mut Report) {
+    let what = protocol.text();
+    if let Some(udp) = raw.udp.as_ref().filter(|_| protocol != Protocol::Udp) {
+        let message = format!("udp is for listeners of protocol udp, this one is {what}");
+        report.error_help(&udp.meta.place, message, "set protocol: udp, or remove it");
+    }
+    if let Some(proxy) = &raw.proxy_protocol
+        && protocol == Protocol::Udp
+    {
+        let help = "PROXY headers are read on http, tcp and tls-passthrough; remove it";
+        report.error_help(
+            &proxy.meta.place,
+            "proxyProtocol is not read on UDP by this version",
+            help,
+        );
+    }
+    if !protocol.is_stream() {
+        return;
+    }
+    let hops = raw.trusted_hops.as_ref().map(|hops| match hops {
+        raw::Hops::Count(count) => &count.place,
+        raw::Hops::Networks(networks) => networks.first().map_or(&raw.meta.place, |n| &n.place),
+    });
+    let limits = raw.limits.as_ref();
+    let field = |field: fn(&raw::Limits) -> &Option<At<u32>>| {
+        limits.and_then(|limits| field(limits).as_ref().map(|at| &at.place))
+    };
+    for (name, place) in [
+        ("trustedHops", hops),
+        ("pathPolicy", raw.path_policy.as_ref().map(|at| &at.place)),
+        (
+            "allowGetBody",
+            raw.allow_get_body.as_ref().map(|at| &at.place),
+        ),
+        ("via", raw.via.as_ref().map(|at| &at.place)),
+        ("limits.maxHeaders", field(|l| &l.max_headers)),
+        ("limits.maxHeaderBytes", field(|l| &l.max_header_bytes)),
+        ("limits.maxFieldBytes", field(|l| &l.max_field_bytes)),
+        (
+            "limits.maxRequestLineBytes",
+            field(|l| &l.max_request_line_bytes),
+        ),
+    ] {
+        if let Some(place) = place {
+            let message = format!("{name} has no effect on a listener of protocol {what}");
+            report.warn(place, message, "remove it; it is for http");
+        }
+    }
+}
+
+fn proxy_protocol(raw: &raw::ProxyProtocol, report: &mut Report) -> ProxyProtocol {
+    let from = report.required(&raw.from, &raw.meta, "from, the networks of the proxies,");
+    let from = from.map(Vec::as_slice).unwrap_or_default();
+    if raw.from.is_some() && from.is_empty() {
+        let help = "name the proxies in front, as in from: [10.0.0.0/8], or remove proxyProtocol";
+        report.error_help(&raw.meta.place, "nobody may send a PROXY header", help);
+    }
+    if let Some(all) = from.iter().find(|network| network.value.prefix_len() == 0) {
+        let help = "any client can then claim any address; name the networks of your own proxies";
+        report.warn(&all.place, format!("{} trusts everybody", all.value), help);
+    }
+    ProxyProtocol {
+        from: from.iter().map(|network| network.value.trunc()).collect(),
+        required: raw.required.as_ref().is_none_or(|at| at.value),
+        pass_tlvs: raw
+            .tlvs
+            .as_ref()
+            .is_some_and(|at| at.value == raw::Tlvs::Pass),
+    }
+}
+
+/// More sessions than this need more ports than an address has.
+const MAX_SESSIONS: u32 = 60_000;
+/// The most that a datagram over IPv4 can carry.
+const MAX_PACKET: u32 = 65_507;
+
+fn udp(raw: &raw::Udp, report: &mut Report) -> UdpLimits {
+    let mut limits = UdpLimits::default();
+    let mut count = |at: &Option<At<u32>>, max: u32, into: &mut usize| {
+        let want = format!("this limit is from 1 to {max}");
+        let value = at
+            .as_ref()
+            .and_then(|at| report.bounded(at, |n| (1..=max).contains(&n), &want));
+        *into = value.map_or(*into, |value| value as usize);
+    };
+    count(&raw.max_sessions, MAX_SESSIONS, &mut limits.max_sessions);
+    count(&raw.max_packet, MAX_PACKET, &mut limits.max_packet);
+    if let Some(at) = &raw.idle_timeout {
+        let value = report.bounded(at, millis_or_more, "this timeout is at least 1ms");
+        limits.idle_timeout = value.unwrap_or(limits.idle_timeout);
+    }
+    limits
 }
 
 fn trusted_hops(raw: Option<&raw::Hops>, report: &mut Report) -> TrustedHops {

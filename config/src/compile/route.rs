@@ -6,8 +6,9 @@ use super::listener::Listeners;
 use super::report::Report;
 use super::rule;
 use super::service::Services;
+use super::stream;
 use crate::diagnostic::{Diagnostic, Place, Severity, suggest};
-use crate::model::{HostPattern, ListenerName, Route, RouteName};
+use crate::model::{HostPattern, ListenerName, Protocol, Route, RouteName};
 use crate::raw::{self, At};
 
 /// What a route may refer to.
@@ -20,6 +21,9 @@ pub(super) struct Names<'a> {
 /// A route whose hosts may still be claimed by another.
 pub(super) struct Draft {
     pub(super) route: Route,
+    /// What its listeners speak. A route of streams is drafted as one of HTTP whose only rule takes everything, since
+    /// hosts are claimed alike.
+    pub(super) protocol: Protocol,
     /// In step with the hostnames; one entry for every host if there are none.
     pub(super) hosts: Vec<Host>,
     pub(super) label: bool,
@@ -86,7 +90,11 @@ fn compile_one(raw: &raw::Route, names: &Names<'_>, report: &mut Report) -> Opti
     let name = report.required(&raw.name, &raw.meta, "the name of the route")?;
     let name = report.valid(RouteName::new(&name.value), &name.place)?;
     let listeners = listeners(raw, names.listeners, report);
+    let protocol = stream::protocol(raw, listeners.as_deref(), names.listeners, report)?;
     let hosts = hosts(raw, report);
+    if protocol.is_stream() {
+        stream::check(raw, protocol, report);
+    }
     let rules: Vec<_> = match raw.rules.as_deref() {
         None | Some([]) => {
             if !raw.meta.broken {
@@ -97,7 +105,7 @@ fn compile_one(raw: &raw::Route, names: &Names<'_>, report: &mut Report) -> Opti
         }
         Some(rules) => rules
             .iter()
-            .map(|rule| rule::compile(rule, names, report))
+            .map(|rule| rule::compile(rule, protocol, names, report))
             .collect(),
     };
     let route = Route {
@@ -110,6 +118,7 @@ fn compile_one(raw: &raw::Route, names: &Names<'_>, report: &mut Report) -> Opti
     };
     Some(Draft {
         route,
+        protocol,
         hosts,
         label: place.is_label(),
     })

@@ -8,7 +8,7 @@ use super::route::Names;
 use super::{filter, header, path, values};
 use crate::diagnostic::{Diagnostic, Severity, suggest};
 use crate::model::{
-    BackendRef, Match, PathMatch, Retry, Rule, ServiceName, Sticky, StickyKey, Timeouts,
+    BackendRef, Match, PathMatch, Protocol, Retry, Rule, ServiceName, Sticky, StickyKey, Timeouts,
     ValueMatch, VersionName, Weight,
 };
 use crate::raw::{self, At, PathKind, ValueKind};
@@ -18,8 +18,17 @@ const MAX_BACKENDS: usize = 64;
 /// Most matches of a rule.
 const MAX_MATCHES: usize = 256;
 
-/// Compiles one rule; `None` if the route must be left out.
-pub(super) fn compile(raw: &raw::Rule, names: &Names<'_>, report: &mut Report) -> Option<Rule> {
+/// Compiles one rule; `None` if the route must be left out. Of a stream's only the destinations count
+/// ([`super::stream::check`]).
+pub(super) fn compile(
+    raw: &raw::Rule,
+    protocol: Protocol,
+    names: &Names<'_>,
+    report: &mut Report,
+) -> Option<Rule> {
+    if protocol.is_stream() {
+        return Some(Rule::every(backends(raw, protocol, names, report)));
+    }
     let place = &raw.meta.place;
     let written = raw.matches.as_deref().unwrap_or_default();
     if written.len() > MAX_MATCHES {
@@ -36,12 +45,7 @@ pub(super) fn compile(raw: &raw::Rule, names: &Names<'_>, report: &mut Report) -
         .filter_map(|raw| compile_match(raw, report))
         .collect();
     if written.is_empty() {
-        matches.push(Match {
-            path: every_path(),
-            headers: Vec::new(),
-            query: Vec::new(),
-            method: None,
-        });
+        matches.push(Match::every());
     }
     let filters = filter::compile(
         raw.filters.as_deref().unwrap_or_default(),
@@ -49,7 +53,7 @@ pub(super) fn compile(raw: &raw::Rule, names: &Names<'_>, report: &mut Report) -
         names,
         report,
     );
-    let backends = backends(raw, names, report);
+    let backends = backends(raw, protocol, names, report);
     let answers = filters.iter().any(filter::answers);
     if !answers && !raw.meta.broken && raw.backend_refs.as_ref().is_none_or(Vec::is_empty) {
         let help = "give it backendRefs, or a RequestRedirect or DirectResponse filter";
@@ -170,7 +174,13 @@ fn query_name(at: &At<String>, report: &mut Report) -> Option<Arc<str>> {
     Some(Arc::from(at.value.as_str()))
 }
 
-fn backends(raw: &raw::Rule, names: &Names<'_>, report: &mut Report) -> Vec<BackendRef> {
+fn backends(
+    raw: &raw::Rule,
+    protocol: Protocol,
+    names: &Names<'_>,
+    report: &mut Report,
+) -> Vec<BackendRef> {
+    let lost = Lost::of(protocol);
     let written = raw.backend_refs.as_deref().unwrap_or_default();
     if written.len() > MAX_BACKENDS {
         let message = format!(
@@ -181,21 +191,26 @@ fn backends(raw: &raw::Rule, names: &Names<'_>, report: &mut Report) -> Vec<Back
     }
     let backends: Vec<BackendRef> = written
         .iter()
-        .filter_map(|raw| backend(raw, names, report))
+        .filter_map(|raw| backend(raw, lost, names, report))
         .collect();
     if !backends.is_empty()
         && backends
             .iter()
             .all(|backend| backend.weight == Weight::ZERO)
     {
-        let help = "every request of this rule gets 500; give one of them a weight";
+        let help = format!("{}; give one of them a weight", lost.no_weight);
         report.warn(&raw.meta.place, "all weights of this rule are 0", help);
     }
     backends
 }
 
-fn backend(raw: &raw::BackendRef, names: &Names<'_>, report: &mut Report) -> Option<BackendRef> {
-    let (service, version) = destination(raw, names, &Lost::SHARE, report)?;
+fn backend(
+    raw: &raw::BackendRef,
+    lost: &Lost,
+    names: &Names<'_>,
+    report: &mut Report,
+) -> Option<BackendRef> {
+    let (service, version) = destination(raw, names, lost, report)?;
     Some(BackendRef {
         service,
         version,
@@ -203,22 +218,48 @@ fn backend(raw: &raw::BackendRef, names: &Names<'_>, report: &mut Report) -> Opt
     })
 }
 
-/// What becomes of requests whose destination is not there, in words.
+/// What is sent, and what becomes of it where its destination is not there, in words.
 pub(super) struct Lost {
+    sent: Protocol,
     no_service: &'static str,
     no_version: &'static str,
+    no_weight: &'static str,
 }
 
 impl Lost {
     /// Gateway API: a reference without a valid backend keeps its share and answers it with 500.
     const SHARE: Self = Self {
+        sent: Protocol::Http,
         no_service: "its share of requests gets 500",
         no_version: "its share gets 503",
+        no_weight: "every request of this rule gets 500",
+    };
+    const STREAMS: Self = Self {
+        sent: Protocol::Tcp,
+        no_service: "its share of connections is closed",
+        no_version: "its share is closed",
+        no_weight: "every connection is closed",
+    };
+    const DATAGRAMS: Self = Self {
+        sent: Protocol::Udp,
+        no_service: "its share of datagrams is dropped",
+        no_version: "its share is dropped",
+        no_weight: "every datagram is dropped",
     };
     pub(super) const COPIES: Self = Self {
+        sent: Protocol::Http,
         no_service: "nothing is mirrored",
         no_version: "nothing is mirrored",
+        no_weight: "nothing is mirrored",
     };
+
+    fn of(protocol: Protocol) -> &'static Self {
+        match protocol {
+            Protocol::Http => &Self::SHARE,
+            Protocol::Tcp | Protocol::TlsPassthrough => &Self::STREAMS,
+            Protocol::Udp => &Self::DATAGRAMS,
+        }
+    }
 }
 
 /// The service that a reference names, and its version. One that is not there may still come.
@@ -235,6 +276,14 @@ pub(super) fn destination(
         None => None,
     };
     let known = names.services.get(&service);
+    if known.is_some_and(|known| known.proxy_protocol.is_some()) && lost.sent != Protocol::Tcp {
+        let message = format!(
+            "the service {service} is sent PROXY headers, which are for TCP streams, not for {}",
+            lost.sent.text()
+        );
+        let help = "remove proxyProtocol from the service, or reach it through a tcp or tls-passthrough listener";
+        report.error_help(&at.place, message, help);
+    }
     match (known, &version) {
         (Some(known), Some((version, at)))
             if !known.versions.iter().any(|v| v.name == *version) =>

@@ -116,6 +116,7 @@ fn compile_one(
         health_check,
         drain_timeout: first(parts, |part| part.drain_timeout.as_ref())
             .map_or(DRAIN, |at| at.value),
+        proxy_protocol: first(parts, |part| part.proxy_protocol.as_ref()).map(|at| at.value.into()),
         source: parts
             .first()
             .map(|part| part.meta.place.source.clone())

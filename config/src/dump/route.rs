@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 
 use super::{traffic, weight};
 use crate::model::{
-    Filter, HeaderEdits, HostPattern, Match, PathMatch, PathModifier, Redirect, Retry, Rewrite,
-    Route, Rule, Sticky, StickyKey, Timeouts, ValueMatch,
+    BackendRef, Filter, HeaderEdits, HostPattern, Match, PathMatch, PathModifier, Redirect, Retry,
+    Rewrite, Route, Rule, Sticky, StickyKey, StreamRoute, Timeouts, ValueMatch,
 };
 use crate::raw::{RetryCondition, duration_text};
 
@@ -21,17 +21,33 @@ pub(super) fn route(route: &Route) -> Value {
     })
 }
 
+/// A route of streams, whose one rule has destinations only.
+pub(super) fn stream(route: &StreamRoute) -> Value {
+    json!({
+        "name": route.name.as_str(),
+        "listeners": route.listeners.iter().map(|name| name.as_str()).collect::<Vec<_>>(),
+        "hostnames": route.hostnames.iter().map(HostPattern::text).collect::<Vec<_>>(),
+        "rules": [{ "backendRefs": backends(&route.backends) }],
+        "source": route.source.to_string(),
+    })
+}
+
+fn backends(backends: &[BackendRef]) -> Vec<Value> {
+    let one = |backend: &BackendRef| {
+        json!({
+            "name": backend.service.as_str(),
+            "version": backend.version.as_ref().map(|version| version.as_str()),
+            "weight": weight(backend.weight),
+        })
+    };
+    backends.iter().map(one).collect()
+}
+
 fn rule(rule: &Rule) -> Value {
     json!({
         "matches": rule.matches.iter().map(matched).collect::<Vec<_>>(),
         "filters": rule.filters.iter().map(filter).collect::<Vec<_>>(),
-        "backendRefs": rule.backends.iter()
-            .map(|backend| json!({
-                "name": backend.service.as_str(),
-                "version": backend.version.as_ref().map(|version| version.as_str()),
-                "weight": weight(backend.weight),
-            }))
-            .collect::<Vec<_>>(),
+        "backendRefs": backends(&rule.backends),
         "sticky": rule.sticky.as_ref().map(sticky),
         "timeouts": timeouts(&rule.timeouts),
         "retry": retry(&rule.retry),

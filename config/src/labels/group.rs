@@ -106,6 +106,7 @@ impl<'c> Group<'c> {
             connection_pool: self.newest(|member| member.policy.pool.clone().map(Box::new)),
             outlier_detection: self.newest(|member| member.policy.outlier.clone().map(Box::new)),
             drain_timeout: self.newest(|member| member.policy.drain.clone()),
+            ..Service::default()
         }
     }
 

@@ -10,7 +10,7 @@ use crate::raw::{At, Scalar};
 const PREFIX: &str = "weir.";
 
 /// Every label, as the documentation spells it. `weir.canary.*` is known whatever follows.
-pub(super) const KNOWN: [&str; 83] = [
+pub(super) const KNOWN: [&str; 84] = [
     "weir.enable",
     "weir.service",
     "weir.version",
@@ -18,6 +18,7 @@ pub(super) const KNOWN: [&str; 83] = [
     "weir.host",
     "weir.path",
     "weir.listener",
+    "weir.protocol",
     "weir.weight",
     "weir.network",
     "weir.priority",

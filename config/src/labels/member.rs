@@ -8,7 +8,7 @@ use super::{Container, ContainerReport, ContainerState, Health, LabelOptions, en
 use crate::compile::{self, path, report::Report};
 use crate::diagnostic::{Diagnostic, Place};
 use crate::model::{
-    Admission, EndpointId, HostPattern, ListenerName, Locality, RouteName, ServiceName,
+    Admission, EndpointId, HostPattern, ListenerName, Locality, Protocol, RouteName, ServiceName,
     VersionName, Weight,
 };
 use crate::raw::{At, Scalar};
@@ -48,11 +48,13 @@ pub(super) struct Member<'c> {
 pub(super) struct Claim {
     /// Valid hosts; `*` is every host.
     pub(super) hosts: Vec<At<String>>,
-    /// It names a path and no host at all.
+    /// It names a path or a protocol of streams, and no host at all.
     pub(super) every_host: Option<Place>,
     pub(super) path: Option<At<String>>,
     /// Empty: all.
     pub(super) listeners: Vec<At<String>>,
+    /// What it speaks, if not HTTP.
+    pub(super) protocol: Option<At<Protocol>>,
     /// It asks for something, though perhaps nothing of that was right.
     pub(super) asked: bool,
 }
@@ -121,6 +123,14 @@ fn assemble<'c>(
     let address = endpoint::address(labels, options)?;
     let id = EndpointId::new(&format!("{}:{}", container.short_id(), address.port()))
         .map_err(|invalid| Diagnostic::error(&container.place(""), invalid.to_string()))?;
+    let weight = labels.get("weir.weight", found);
+    let priority = labels.get("weir.priority", found);
+    let locality = locality(labels, found);
+    let claim = claim(labels, found);
+    let speaks_udp = claim
+        .protocol
+        .as_ref()
+        .is_some_and(|at| at.value == Protocol::Udp);
     Ok(Member {
         container,
         service,
@@ -128,11 +138,15 @@ fn assemble<'c>(
         version,
         id,
         address,
-        admission: endpoint::admission(container.state),
-        weight: labels.get("weir.weight", found),
-        priority: labels.get("weir.priority", found),
-        locality: locality(labels, found),
-        claim: claim(labels, found),
+        admission: match endpoint::admission(container.state) {
+            // What does not listen on TCP would never pass a probe by connecting.
+            Admission::Probe if speaks_udp => Admission::Ready,
+            admission => admission,
+        },
+        weight,
+        priority,
+        locality,
+        claim,
         policy: policy::read(labels, found),
     })
 }
@@ -201,11 +215,52 @@ fn claim(labels: &Labels<'_>, found: &mut Vec<Diagnostic>) -> Claim {
     if !labels.has("weir.host") {
         claim.every_host = claim.path.as_ref().map(|path| path.place.clone());
     }
+    narrow &= stream_claim(labels, &mut claim, found);
     if !narrow {
-        claim = Claim::default();
+        claim = Claim {
+            protocol: claim.protocol,
+            ..Claim::default()
+        };
     }
-    claim.asked = labels.has("weir.host") || labels.has("weir.path");
+    claim.asked = ["weir.host", "weir.path", "weir.protocol"]
+        .iter()
+        .any(|label| labels.has(label));
     claim
+}
+
+/// What a container that does not speak HTTP asks for; `false` if it cannot have it. Such a container takes all that
+/// arrives on a listener, so it has to name one.
+fn stream_claim(labels: &Labels<'_>, claim: &mut Claim, found: &mut Vec<Diagnostic>) -> bool {
+    if !labels.has("weir.protocol") {
+        return true;
+    }
+    let Some(at) = labels.get::<Protocol>("weir.protocol", found) else {
+        return false;
+    };
+    if !at.value.is_stream() {
+        return true;
+    }
+    let what = at.value.text();
+    let errors = found.len();
+    if !labels.has("weir.listener") {
+        let message = format!("weir.protocol={what} needs weir.listener");
+        let help = format!("name a listener with protocol: {what} of the configuration file");
+        found.push(Diagnostic::error(&at.place, message).help(help));
+    }
+    for (label, fits) in [
+        ("weir.path", false),
+        ("weir.host", at.value == Protocol::TlsPassthrough),
+    ] {
+        if let Some(other) = labels.text(label).filter(|_| !fits) {
+            let message = format!("{what} carries nothing that {label} could match");
+            found.push(Diagnostic::error(&other.place, message).help("remove it"));
+        }
+    }
+    if !labels.has("weir.host") {
+        claim.every_host = Some(at.place.clone());
+    }
+    claim.protocol = Some(at);
+    found.len() == errors
 }
 
 impl Member<'_> {

@@ -50,6 +50,7 @@ pub(super) fn of(group: &Group<'_>) -> Option<Route> {
         rules: Some(vec![rule(group, &place)]),
         age,
         host_ages,
+        protocol: group.newest(|member| member.claim.protocol.clone()),
     })
 }
 

@@ -19,7 +19,30 @@ pub struct Listener {
     pub limits: Limits,
     /// Adds `Via: 1.1 weir` both ways. Off by default: it tells strangers what runs here.
     pub via: bool,
+    /// Who may say, in a PROXY header, for whom a connection is made. `None`: nobody. Never on UDP.
+    pub proxy_protocol: Option<ProxyProtocol>,
+    /// Bounds of UDP; of no meaning for other protocols.
+    pub udp: UdpLimits,
     pub source: Source,
+}
+
+impl Listener {
+    /// A listener with every setting at its default.
+    #[must_use]
+    pub fn new(name: ListenerName, bind: SocketAddr, protocol: Protocol) -> Self {
+        Self {
+            name,
+            bind,
+            protocol,
+            trusted_hops: TrustedHops::None,
+            path_policy: PathPolicy::default(),
+            limits: Limits::default(),
+            via: false,
+            proxy_protocol: None,
+            udp: UdpLimits::default(),
+            source: Source::default(),
+        }
+    }
 }
 
 /// What is spoken on a listener.
@@ -27,6 +50,89 @@ pub struct Listener {
 pub enum Protocol {
     /// HTTP/1.1 in plain text.
     Http,
+    /// Whatever the two ends speak: connections are passed on as they are.
+    Tcp,
+    /// Datagrams, passed on in sessions by the client's address.
+    Udp,
+    /// TLS that is not ended here: the name that the client asks for is read, and the connection passed on.
+    TlsPassthrough,
+}
+
+impl Protocol {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Http, Self::Tcp, Self::Udp, Self::TlsPassthrough];
+
+    /// As a configuration writes it.
+    #[must_use]
+    pub fn text(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Tcp => "tcp",
+            Self::Udp => "udp",
+            Self::TlsPassthrough => "tls-passthrough",
+        }
+    }
+
+    /// Whether what arrives is passed on without a look at what it says.
+    #[must_use]
+    pub fn is_stream(self) -> bool {
+        self != Self::Http
+    }
+
+    /// Whether two protocols can be bound to one address and port: TCP and UDP have ports of their own.
+    #[must_use]
+    pub fn shares_ports_with(self, other: Self) -> bool {
+        (self == Self::Udp) == (other == Self::Udp)
+    }
+}
+
+/// Who may send a PROXY header (haproxy, `proxy-protocol.txt`, versions 1 and 2), and what is made of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProxyProtocol {
+    /// From peers outside of these networks a header is never believed: a connection that starts with one is refused.
+    pub from: Vec<IpNet>,
+    /// Whether a listed peer must send one. Default yes.
+    pub required: bool,
+    /// Whether the extensions of a version 2 header go on to endpoints that are sent one. Default no.
+    pub pass_tlvs: bool,
+}
+
+impl ProxyProtocol {
+    /// Whether a header from this peer is believed.
+    #[must_use]
+    pub fn trusts(&self, peer: IpAddr) -> bool {
+        self.from.iter().any(|n| n.contains(&peer.to_canonical()))
+    }
+}
+
+/// Version of a PROXY header that is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ProxyVersion {
+    /// One line of text.
+    V1,
+    /// Binary; carries extensions.
+    V2,
+}
+
+/// Bounds of the sessions of a UDP listener.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UdpLimits {
+    /// A session on which nothing moves in either direction ends after this. Default 30 s.
+    pub idle_timeout: Duration,
+    /// Sessions of one worker; datagrams that would begin another are dropped. Default 10,000.
+    pub max_sessions: usize,
+    /// Bytes of one datagram; longer ones are dropped. Default 65,507, the most that IPv4 carries.
+    pub max_packet: usize,
+}
+
+impl Default for UdpLimits {
+    fn default() -> Self {
+        Self {
+            idle_timeout: Duration::from_secs(30),
+            max_sessions: 10_000,
+            max_packet: 65_507,
+        }
+    }
 }
 
 /// Who may name the client in `X-Forwarded-For`, `-Proto`, `-Host`, `Forwarded`, `X-Real-IP`, `X-Request-Id`.

@@ -107,6 +107,21 @@ pub struct Rule {
     pub retry: Retry,
 }
 
+impl Rule {
+    /// A rule that takes everything to these destinations, with every policy at its default.
+    #[must_use]
+    pub fn every(backends: Vec<BackendRef>) -> Self {
+        Self {
+            matches: vec![Match::every()],
+            filters: Vec::new(),
+            backends,
+            sticky: None,
+            timeouts: Timeouts::default(),
+            retry: Retry::default(),
+        }
+    }
+}
+
 /// All of the conditions must hold.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Match {
@@ -116,6 +131,19 @@ pub struct Match {
     pub query: Vec<(Arc<str>, ValueMatch)>,
     /// Case-sensitive, as methods are (RFC 9110, section 9.1).
     pub method: Option<Arc<str>>,
+}
+
+impl Match {
+    /// Matches every request.
+    #[must_use]
+    pub fn every() -> Self {
+        Self {
+            path: PathMatch::Prefix(Arc::from("/")),
+            headers: Vec::new(),
+            query: Vec::new(),
+            method: None,
+        }
+    }
 }
 
 /// How the canonical path is matched.

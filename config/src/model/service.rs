@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{
-    ConnectionPool, EndpointId, HealthCheck, LoadBalancer, Locality, OutlierDetection, ServiceName,
-    Source, VersionName, Weight,
+    ConnectionPool, EndpointId, HealthCheck, LoadBalancer, Locality, OutlierDetection,
+    ProxyVersion, ServiceName, Source, VersionName, Weight,
 };
 
 /// A named group of endpoints.
@@ -25,6 +25,8 @@ pub struct Service {
     pub health_check: Option<HealthCheck>,
     /// How long requests in flight on a removed endpoint may go on. Default 30 s.
     pub drain_timeout: Duration,
+    /// The PROXY header that endpoints are sent in front of a TCP stream. Default none.
+    pub proxy_protocol: Option<ProxyVersion>,
     pub source: Source,
 }
 
@@ -41,6 +43,7 @@ impl Service {
             outlier: OutlierDetection::default(),
             health_check: None,
             drain_timeout: Duration::from_secs(30),
+            proxy_protocol: None,
             source: Source::default(),
         }
     }

@@ -22,7 +22,7 @@ object! {
         /// IP:port; 0.0.0.0 is every IPv4 address of this machine, [::] every address.
         #[schemars(required)]
         bind: At<SocketAddr> = "bind",
-        /// http. Others are refused by this version.
+        /// http (default), tcp, udp or tls-passthrough. Others are refused by this version.
         protocol: At<String> = "protocol",
         /// Refused by this version: a listener with it is left out.
         tls: Later = "tls",
@@ -36,6 +36,40 @@ object! {
         limits: Limits = "limits",
         /// Adds Via headers. Default false.
         via: At<bool> = "via",
+        /// Takes PROXY headers, versions 1 and 2, from the peers listed. Default from nobody.
+        proxy_protocol: ProxyProtocol = "proxyProtocol",
+        /// Bounds of the sessions of a UDP listener.
+        udp: Udp = "udp",
+    }
+}
+
+object! {
+    /// Who may say for whom a connection is made.
+    ProxyProtocol = "proxyProtocol" {
+        /// Networks of the proxies in front. A PROXY header from anybody else is refused.
+        #[schemars(required)]
+        from: Vec<At<IpNet>> = "from",
+        /// Whether they must send one. Default true.
+        required: At<bool> = "required",
+        /// drop (default), or pass: the extensions of a version 2 header go on to services with proxyProtocol: v2.
+        tlvs: At<Tlvs> = "tlvs",
+    }
+}
+
+words! {
+    /// What happens to the extensions of a PROXY header.
+    Tlvs = "what to do with extensions" { Drop = "drop", Pass = "pass" }
+}
+
+object! {
+    /// Bounds of the sessions of a UDP listener.
+    Udp = "udp" {
+        /// A session on which nothing moves ends after this. Default 30s.
+        idle_timeout: At<Duration> = "idleTimeout",
+        /// Sessions of one worker. Default 10000.
+        max_sessions: At<u32> = "maxSessions",
+        /// Bytes of one datagram; longer ones are dropped. Default 65507.
+        max_packet: At<u32> = "maxPacket",
     }
 }
 
@@ -50,11 +84,11 @@ object! {
         max_field_bytes: At<u32> = "maxFieldBytes",
         /// Bytes of the request line. Default 8192.
         max_request_line_bytes: At<u32> = "maxRequestLineBytes",
-        /// To receive a whole request head. Default 10s.
+        /// To receive a whole request head, PROXY header or TLS ClientHello. Default 10s.
         head_timeout: At<Duration> = "headTimeout",
         /// Between requests on a connection. Default 60s.
         idle_timeout: At<Duration> = "idleTimeout",
-        /// Without any byte of a body or tunnel. Default 5m.
+        /// Without any byte of a body, tunnel or TCP stream. Default 5m.
         stream_idle_timeout: At<Duration> = "streamIdleTimeout",
     }
 }

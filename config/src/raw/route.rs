@@ -8,7 +8,7 @@ use super::filter::Filter;
 use super::object::{object, words};
 use super::scalar::Refused;
 use super::{At, Later, Scalar};
-use crate::model::{RetryOn, Weight};
+use crate::model::{Protocol, RetryOn, Weight};
 
 object! {
     /// Rules for some hosts on some listeners.
@@ -16,7 +16,7 @@ object! {
         /// Unique.
         #[schemars(required)]
         name: At<String> = "name",
-        /// Names of listeners. Default all.
+        /// Names of listeners, all of HTTP or none. Default every HTTP listener.
         listeners: Vec<At<String>> = "listeners",
         /// shop.example.com, or *.example.com for one or more labels in front. Default every host.
         hostnames: Vec<At<String>> = "hostnames",
@@ -30,6 +30,8 @@ object! {
         host_ages: Vec<u64>,
         /// Some container asks for every listener, whatever others name.
         every_listener: bool,
+        /// What a container's listeners must speak. A file's route is of what its listeners are.
+        protocol: Option<At<Protocol>>,
     }
 }
 
@@ -204,5 +206,19 @@ impl Scalar for RetryCondition {
             { "enum": CONDITIONS.map(|(word, _)| word) },
             { "type": "integer", "minimum": 400, "maximum": 599 },
         ] })
+    }
+}
+
+impl Scalar for Protocol {
+    const WHAT: &'static str = "a protocol of this version";
+
+    fn parse(text: &str) -> Result<Self, Refused> {
+        let named = |p: &&Self| p.text().eq_ignore_ascii_case(text);
+        let found = Self::ALL.iter().find(named).copied();
+        found.ok_or_else(|| Refused::word(Self::WHAT, text, &Self::ALL.map(Self::text)))
+    }
+
+    fn schema() -> Schema {
+        json_schema!({ "enum": Self::ALL.map(Self::text) })
     }
 }

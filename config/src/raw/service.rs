@@ -3,9 +3,9 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::object::object;
+use super::object::{object, words};
 use super::{At, ConnectionPool, HealthCheck, LoadBalancer, OutlierDetection};
-use crate::model::{Admission, EndpointId, Locality, Weight};
+use crate::model::{self, Admission, EndpointId, Locality, Weight};
 
 object! {
     /// A named group of endpoints, and how they are called.
@@ -28,6 +28,22 @@ object! {
         outlier_detection: Box<OutlierDetection> = "outlierDetection",
         /// How long requests in flight on a removed endpoint may go on. Default 30s.
         drain_timeout: At<Duration> = "drainTimeout",
+        /// v1 or v2: endpoints are sent a PROXY header in front of each TCP stream. Default none.
+        proxy_protocol: At<ProxyVersion> = "proxyProtocol",
+    }
+}
+
+words! {
+    /// The PROXY header that is sent.
+    ProxyVersion = "a version of the PROXY protocol" { V1 = "v1", V2 = "v2" }
+}
+
+impl From<ProxyVersion> for model::ProxyVersion {
+    fn from(version: ProxyVersion) -> Self {
+        match version {
+            ProxyVersion::V1 => Self::V1,
+            ProxyVersion::V2 => Self::V2,
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use weir_config::model::{
-    Admission, Endpoint, Model, Rule, Service, ServiceName, Version, VersionName, Weight,
+    Admission, BackendRef, Endpoint, Model, Service, ServiceName, Version, VersionName, Weight,
 };
 
 use crate::shares::{WHOLE, apportion, overlay, overlay_awake, percent, weight};
@@ -51,31 +51,45 @@ pub fn apply(model: &mut Model, overrides: &Overrides) {
         let touched = route
             .rules
             .iter()
-            .any(|rule| overrides.services.keys().any(|name| splits(rule, name)));
+            .any(|rule| is_touched(&rule.backends, overrides));
         if !touched {
             continue;
         }
         for rule in &mut Arc::make_mut(route).rules {
-            for (name, told) in &overrides.services {
-                if splits(rule, name) {
-                    apply_to_rule(rule, name, told);
-                }
-            }
+            apply_to_backends(&mut rule.backends, overrides);
+        }
+    }
+    for route in &mut model.streams {
+        if is_touched(&route.backends, overrides) {
+            apply_to_backends(&mut Arc::make_mut(route).backends, overrides);
         }
     }
 }
 
-/// Whether the rule itself splits between two or more versions of that service.
-#[must_use]
-pub fn splits(rule: &Rule, service: &ServiceName) -> bool {
-    group(rule, service).len() >= 2
+fn is_touched(backends: &[BackendRef], overrides: &Overrides) -> bool {
+    let mut names = overrides.services.keys();
+    names.any(|name| splits(backends, name))
 }
 
-/// The versions of a service that a rule names, with their weights added up, in the order of first mention.
+fn apply_to_backends(backends: &mut [BackendRef], overrides: &Overrides) {
+    for (name, told) in &overrides.services {
+        if splits(backends, name) {
+            apply_to_group(backends, name, told);
+        }
+    }
+}
+
+/// Whether a rule's destinations themselves split between two or more versions of that service.
 #[must_use]
-pub fn group(rule: &Rule, service: &ServiceName) -> Vec<(VersionName, Weight)> {
+pub fn splits(backends: &[BackendRef], service: &ServiceName) -> bool {
+    group(backends, service).len() >= 2
+}
+
+/// The versions of a service that a rule's destinations name, with their weights added up, in the order of first mention.
+#[must_use]
+pub fn group(backends: &[BackendRef], service: &ServiceName) -> Vec<(VersionName, Weight)> {
     let mut out: Vec<(VersionName, Weight)> = Vec::new();
-    for backend in rule.backends.iter().filter(|b| b.service == *service) {
+    for backend in backends.iter().filter(|b| b.service == *service) {
         let Some(version) = &backend.version else {
             continue;
         };
@@ -127,8 +141,8 @@ fn apply_to_service(service: &mut Arc<Service>, told: &Override) {
 
 /// Gives the group of this service new shares of the group's own total, so that what other services get
 /// of the same rule stays what it was.
-fn apply_to_rule(rule: &mut Rule, service: &ServiceName, told: &Override) {
-    let configured = group(rule, service);
+fn apply_to_group(backends: &mut [BackendRef], service: &ServiceName, told: &Override) {
+    let configured = group(backends, service);
     let total: u64 = configured.iter().map(|(_, w)| u64::from(w.tenths())).sum();
     let shares = overlay(&configured, &told.weights);
     let unchanged = shares
@@ -146,8 +160,7 @@ fn apply_to_rule(rule: &mut Rule, service: &ServiceName, told: &Override) {
         .map(|(name, _)| name)
         .zip(apportion(total * factor, &parts))
         .collect();
-    let weights = rule
-        .backends
+    let weights = backends
         .iter()
         .map(|backend| match &backend.version {
             // Removed once given: a version named twice gets its share once.
@@ -155,7 +168,7 @@ fn apply_to_rule(rule: &mut Rule, service: &ServiceName, told: &Override) {
             _ => u64::from(backend.weight.tenths()) * factor,
         })
         .collect();
-    for (backend, weight) in rule.backends.iter_mut().zip(fit(weights)) {
+    for (backend, weight) in backends.iter_mut().zip(fit(weights)) {
         backend.weight = weight;
     }
 }

@@ -89,10 +89,12 @@ pub(crate) fn configured_split(model: &Model, service: &Service) -> Split {
             .rules
             .iter()
             .enumerate()
-            .map(move |(i, rule)| (route, i + 1, rule))
+            .map(move |(i, rule)| (&route.name, i + 1, &rule.backends))
     });
-    for (route, number, rule) in rules {
-        let mut weights = group(rule, &service.name);
+    let streams = model.streams.iter();
+    let streams = streams.map(|route| (&route.name, 1, &route.backends));
+    for (route, number, backends) in rules.chain(streams) {
+        let mut weights = group(backends, &service.name);
         if weights.len() < 2 {
             continue;
         }
@@ -105,7 +107,7 @@ pub(crate) fn configured_split(model: &Model, service: &Service) -> Split {
         return Split {
             own: false,
             weights,
-            origin: format!("route {}, rule {number}", route.name),
+            origin: format!("route {route}, rule {number}"),
         };
     }
     Split {

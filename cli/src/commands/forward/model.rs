@@ -4,9 +4,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use weir_config::model::{
-    Admission, BackendRef, Endpoint, EndpointId, Invalid, Limits, Listener, ListenerName, Match,
-    Model, PathMatch, PathPolicy, Protocol, Retry, Route, RouteName, Rule, Service, ServiceName,
-    Source, Timeouts, TrustedHops, Version, VersionName, Weight,
+    Admission, BackendRef, Endpoint, EndpointId, Invalid, Listener, ListenerName, Model, Protocol,
+    Route, RouteName, Rule, Service, ServiceName, Source, Timeouts, Version, VersionName, Weight,
 };
 
 const NAME: &str = "forward";
@@ -27,14 +26,8 @@ pub(super) fn forwarding(from: SocketAddr, to: &[Target]) -> Result<Model, Inval
     let service = ServiceName::new(NAME)?;
     Ok(Model {
         listeners: vec![Arc::new(Listener {
-            name: ListenerName::new(NAME)?,
-            bind: from,
-            protocol: Protocol::Http,
-            trusted_hops: TrustedHops::None,
-            path_policy: PathPolicy::default(),
-            limits: Limits::default(),
-            via: false,
             source: source(),
+            ..Listener::new(ListenerName::new(NAME)?, from, Protocol::Http)
         })],
         services: vec![Arc::new(Service {
             versions: vec![Version {
@@ -46,6 +39,7 @@ pub(super) fn forwarding(from: SocketAddr, to: &[Target]) -> Result<Model, Inval
             ..Service::new(service.clone())
         })],
         routes: vec![Arc::new(route(service)?)],
+        streams: Vec::new(),
     })
 }
 
@@ -70,30 +64,20 @@ fn bare(address: SocketAddr) -> String {
 
 /// Without a time limit: what is forwarded may be a long poll or a large download.
 fn route(service: ServiceName) -> Result<Route, Invalid> {
-    let everything = Match {
-        path: PathMatch::Prefix(Arc::from("/")),
-        headers: Vec::new(),
-        query: Vec::new(),
-        method: None,
-    };
     Ok(Route {
         name: RouteName::new(NAME)?,
         listeners: Vec::new(),
         hostnames: Vec::new(),
         rules: vec![Rule {
-            matches: vec![everything],
-            filters: Vec::new(),
-            backends: vec![BackendRef {
-                service,
-                version: None,
-                weight: Weight::ONE,
-            }],
-            sticky: None,
             timeouts: Timeouts {
                 request: None,
                 backend_request: None,
             },
-            retry: Retry::default(),
+            ..Rule::every(vec![BackendRef {
+                service,
+                version: None,
+                weight: Weight::ONE,
+            }])
         }],
         age: 0,
         source: source(),

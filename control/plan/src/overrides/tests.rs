@@ -1,5 +1,6 @@
 use weir_config::model::{
-    BackendRef, EndpointId, Match, PathMatch, Retry, Route, RouteName, Source, Timeouts,
+    BackendRef, EndpointId, Match, PathMatch, Retry, Route, RouteName, Rule, Source, StreamRoute,
+    Timeouts,
 };
 
 use super::*;
@@ -102,6 +103,29 @@ fn check_rule(before: &str, weights: &str, after: &str) {
         after,
         "{before} with {weights}"
     );
+}
+
+#[test]
+fn an_override_reaches_the_streams_that_split() {
+    let stream = StreamRoute {
+        name: "db".parse().unwrap(),
+        listeners: Vec::new(),
+        hostnames: Vec::new(),
+        backends: rule("db/stable=95 db/canary=5").backends,
+        age: 0,
+        source: Source::default(),
+    };
+    let mut model = Model {
+        streams: vec![Arc::new(stream)],
+        ..Model::default()
+    };
+    apply(&mut model, &told("db", "canary=25"));
+    let weights: Vec<String> = model.streams[0]
+        .backends
+        .iter()
+        .map(|b| b.weight.to_string())
+        .collect();
+    assert_eq!(weights, ["75", "25"]);
 }
 
 #[test]

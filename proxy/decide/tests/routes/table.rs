@@ -2,9 +2,7 @@
 
 use std::sync::Arc;
 
-use weir_config::model::{
-    Limits, Listener, ListenerName, Model, PathPolicy, Protocol, Source, TrustedHops,
-};
+use weir_config::model::{Listener, ListenerName, Model, Protocol};
 use weir_decide::route::{Request, RouteTable};
 
 use super::build::{prefix, route, rule};
@@ -121,16 +119,11 @@ fn a_listener_serves_the_routes_that_name_it_or_none() {
             Arc::new(named),
             route("open", 0, &["b.com"], vec![rule(vec![prefix("/")])]),
         ],
+        streams: Vec::new(),
     };
-    let listener = |name: &str| Listener {
-        name: ListenerName::new(name).unwrap(),
-        bind: ([127, 0, 0, 1], 0).into(),
-        protocol: Protocol::Http,
-        trusted_hops: TrustedHops::None,
-        path_policy: PathPolicy::default(),
-        limits: Limits::default(),
-        via: false,
-        source: Source::default(),
+    let listener = |name: &str| {
+        let name = ListenerName::new(name).unwrap();
+        Listener::new(name, ([127, 0, 0, 1], 0).into(), Protocol::Http)
     };
     for (name, count) in [("web", 2), ("other", 1)] {
         assert_eq!(
