@@ -7,11 +7,14 @@
 pub mod admin;
 mod buffer;
 pub mod http;
-mod listener;
+pub mod listener;
 mod runtime;
 pub mod snapshot;
+mod stream;
+pub mod tcp;
 pub mod telemetry;
 mod timer;
+mod udp;
 pub mod upstream;
 mod worker;
 

@@ -1,4 +1,8 @@
-//! Listeners: binding, accepting.
+//! Listeners: binding, accepting, PROXY headers.
 
 pub(crate) mod accept;
 pub(crate) mod bind;
+pub(crate) mod counted;
+pub mod proxy_protocol;
+pub(crate) mod receive;
+pub(crate) mod stop;

@@ -5,4 +5,4 @@ pub mod metrics;
 pub mod names;
 mod record;
 
-pub use record::{Flag, Record, Sample};
+pub use record::{Flag, Record, Sample, Spoken};

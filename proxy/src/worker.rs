@@ -13,12 +13,14 @@ use tokio::sync::mpsc;
 
 use crate::buffer::BufferPool;
 use crate::http::h1::serve::Scratch;
-use crate::listener::accept::{self, Accepting};
+use crate::listener::accept;
+use crate::listener::stop::{Ending, Serving};
 use crate::runtime::Shared;
 use crate::snapshot::{ListenerId, Snapshot};
 use crate::telemetry::access_log::LogShard;
 use crate::telemetry::metrics::Shard;
 use crate::timer::{TICK, Timers};
+use crate::udp;
 use crate::upstream::local::Local;
 
 /// The random numbers of one worker: fast, and seeded by the operating system.
@@ -30,6 +32,11 @@ pub(crate) enum Command {
     Listen {
         id: ListenerId,
         socket: std::net::TcpListener,
+    },
+    /// Serve this socket's datagrams.
+    ListenUdp {
+        id: ListenerId,
+        socket: std::net::UdpSocket,
     },
     /// Take what is already queued on that listener, then close it.
     Close { id: ListenerId },
@@ -59,7 +66,7 @@ pub(crate) struct Worker {
     draining: Cell<bool>,
     snapshots: RefCell<Cache<Arc<ArcSwap<Snapshot>>, Arc<Snapshot>>>,
     local: RefCell<Rc<Local>>,
-    listeners: RefCell<Vec<Accepting>>,
+    listeners: RefCell<Vec<Serving>>,
     /// Connections this worker may hold at once.
     pub(crate) max_connections: usize,
 }
@@ -113,19 +120,29 @@ impl Worker {
 
     fn obey(self: &Rc<Self>, command: Command) {
         match command {
-            Command::Listen { id, socket } => match accept::start(self, id, socket) {
-                Ok(accepting) => self.listeners.borrow_mut().push(accepting),
-                Err(error) => tracing::error!(%error, "a worker cannot serve a listener"),
-            },
-            Command::Close { id } => self
-                .listeners
-                .borrow_mut()
-                .retain(|l| l.id != id || l.close()),
+            Command::Listen { id, socket } => self.serve(accept::start(self, id, socket)),
+            Command::ListenUdp { id, socket } => self.serve(udp::start(self, id, socket)),
+            Command::Close { id } => self.end(Ending::Close, |l| l.id == id),
             Command::Drain => {
                 self.draining.set(true);
-                self.listeners.borrow_mut().retain(Accepting::close);
+                self.end(Ending::Drain, |_| true);
             }
         }
+    }
+
+    fn serve(&self, started: std::io::Result<Serving>) {
+        match started {
+            Ok(serving) => self.listeners.borrow_mut().push(serving),
+            Err(error) => tracing::error!(%error, "a worker cannot serve a listener"),
+        }
+    }
+
+    fn end(&self, how: Ending, which: impl Fn(&Serving) -> bool) {
+        let mut listeners = self.listeners.borrow_mut();
+        for listener in listeners.iter().filter(|l| which(l)) {
+            listener.end(how);
+        }
+        listeners.retain(|l| !which(l));
     }
 
     /// Deadlines, log batches, stale connections; also notices a new snapshot while no request does, so that

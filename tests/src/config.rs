@@ -18,6 +18,7 @@ pub struct Setup {
     workers: usize,
     access_log: &'static str,
     top: String,
+    protocol: &'static str,
     listener: String,
     services: String,
     routes: String,
@@ -37,6 +38,7 @@ impl Setup {
             workers: 1,
             access_log: "off",
             top: String::new(),
+            protocol: "http",
             listener: String::new(),
             services: String::new(),
             routes: String::new(),
@@ -71,6 +73,19 @@ impl Setup {
         self.top.push_str(line);
         self.top.push('\n');
         self
+    }
+
+    /// What the listener speaks.
+    #[must_use]
+    pub fn protocol(mut self, protocol: &'static str) -> Self {
+        self.protocol = protocol;
+        self
+    }
+
+    /// A route of the listener alone, as streams need it.
+    #[must_use]
+    pub fn stream(self, name: &str, rule: &str) -> Self {
+        self.rules(name, "listeners: [web]", &[rule])
     }
 
     /// More keys of the listener, in YAML's flow style: `limits: { headTimeout: 1s }`.
@@ -143,6 +158,7 @@ impl Setup {
             workers,
             access_log,
             top,
+            protocol,
             listener,
             services,
             routes,
@@ -153,7 +169,7 @@ impl Setup {
         );
         writeln!(
             yaml,
-            "listeners:\n  - {{ name: web, bind: \"{listen}\", protocol: http{listener} }}"
+            "listeners:\n  - {{ name: web, bind: \"{listen}\", protocol: {protocol}{listener} }}"
         )
         .expect("write to a string");
         for (key, list) in [("services", services), ("routes", routes)] {

@@ -43,7 +43,18 @@ impl Verdict {
 /// Answers a question about the current generation.
 pub(super) fn answer(view: &impl View, question: Question) -> Result<Explanation, ApiError> {
     let snapshot = view.snapshot();
-    let listeners = view.listeners();
+    let mut listeners = view.listeners();
+    if let Some(stream) = listeners
+        .iter()
+        .find(|l| l.protocol.is_stream() && question.listener.as_deref() == Some(l.name.as_str()))
+    {
+        return Err(ApiError::Invalid(format!(
+            "the listener {} is of {}, and this explains requests of http",
+            stream.name,
+            stream.protocol.text()
+        )));
+    }
+    listeners.retain(|state| !state.protocol.is_stream());
     let (listener, reason) = choose_listener(&snapshot, &listeners, &question)?;
     let table = listener.and_then(|state| snapshot.listener(state.id));
     let mut request = described(&question, listener, reason);

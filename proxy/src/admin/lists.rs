@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use weir_config::model::{self, BackendRef, Model, Protocol};
+use weir_config::model::{self, BackendRef, Model};
 
 use super::types::{
     Backend, Endpoint, Endpoints, Listener, Listeners, Route, Routes, Rule, Service, Services,
@@ -27,9 +27,7 @@ pub(super) fn listeners(view: &impl View) -> Listeners {
         Listener {
             name: state.name.to_string(),
             bind: state.bind.to_string(),
-            protocol: match state.protocol {
-                Protocol::Http => "http".to_owned(),
-            },
+            protocol: state.protocol.text().to_owned(),
             state: if state.error.is_some() {
                 "failed"
             } else {
@@ -63,8 +61,34 @@ pub(super) fn routes(snapshot: &Snapshot) -> Routes {
             .collect(),
         source: route.source.to_string(),
     };
-    Routes {
-        routes: snapshot.model.routes.iter().map(route).collect(),
+    let model = &snapshot.model;
+    let streams = model.streams.iter().map(|route| stream(model, route));
+    let mut routes: Vec<_> = model.routes.iter().map(route).chain(streams).collect();
+    routes.sort_by(|a, b| a.name.cmp(&b.name));
+    Routes { routes }
+}
+
+/// A route of streams: one rule, which takes everything.
+fn stream(model: &Model, stream: &model::StreamRoute) -> Route {
+    let rule = model::Rule::every(stream.backends.clone());
+    let on = stream.listeners.first();
+    let protocol = on.and_then(|name| Some(model.listener(name.as_str())?.protocol));
+    let what = protocol.map_or("stream", |protocol| protocol.text());
+    Route {
+        name: stream.name.to_string(),
+        hostnames: stream
+            .hostnames
+            .iter()
+            .map(model::HostPattern::text)
+            .collect(),
+        listeners: stream.listeners.iter().map(ToString::to_string).collect(),
+        rules: vec![Rule {
+            matches: vec![format!("all of {what}")],
+            timeout: None,
+            retry: None,
+            ..self::rule(model, &rule)
+        }],
+        source: stream.source.to_string(),
     }
 }
 

@@ -11,7 +11,7 @@ use super::types::{Endpoints, Listeners, Routes, Services};
 use super::*;
 use crate::http::h1::head::Method;
 use crate::snapshot::{Interner, ListenerId, SeriesIds};
-use crate::telemetry::{Flag, Sample};
+use crate::telemetry::{Flag, Sample, Spoken};
 use crate::upstream::endpoint::{EndpointState, Health};
 use crate::upstream::registry::Registry;
 
@@ -155,7 +155,7 @@ impl Plane {
         self.metrics.shard().record(&Sample {
             series: ids,
             method: Method::Get,
-            minor: 1,
+            protocol: Spoken::Http11,
             status: 200,
             flag: Flag::None,
             bytes_in: 0,

@@ -7,9 +7,12 @@
 use std::pin::Pin;
 
 use tokio::io::AsyncWrite;
+use tokio::net::TcpStream;
 
 use super::h1::flow::poll_fill;
 use super::h1::serve::Connection;
+use crate::timer::Alarm;
+use crate::worker::Worker;
 
 /// Milliseconds that a client has to notice.
 const PATIENCE_MS: u64 = 1000;
@@ -18,22 +21,20 @@ const MAX_READS: usize = 64;
 
 /// Closes the connection.
 pub(crate) async fn close(conn: &mut Connection) {
-    conn.alarm.set(conn.worker.timers.now() + PATIENCE_MS);
-    let (mut from, mut to) = conn.stream.split();
-    let shut = conn
-        .alarm
-        .watch(|cx| Pin::new(&mut to).poll_shutdown(cx))
-        .await;
+    close_stream(&conn.worker, &mut conn.stream, &conn.alarm).await;
+}
+
+/// The same for a connection of any protocol.
+pub(crate) async fn close_stream(worker: &Worker, stream: &mut TcpStream, alarm: &Alarm) {
+    alarm.set(worker.timers.now() + PATIENCE_MS);
+    let (mut from, mut to) = stream.split();
+    let shut = alarm.watch(|cx| Pin::new(&mut to).poll_shutdown(cx)).await;
     if !matches!(shut, Ok(Ok(()))) {
         return;
     }
-    let mut sink = conn.worker.buffers.small();
+    let mut sink = worker.buffers.small();
     for _ in 0..MAX_READS {
-        match conn
-            .alarm
-            .watch(|cx| poll_fill(cx, &mut from, &mut sink))
-            .await
-        {
+        match alarm.watch(|cx| poll_fill(cx, &mut from, &mut sink)).await {
             Ok(Ok(read)) if read > 0 => sink.consume(read),
             _ => return,
         }

@@ -7,7 +7,7 @@ use super::forward::{After, send};
 use super::h1::head::{Method, RequestHead};
 use super::h1::serve::{Connection, Scratch};
 use crate::snapshot::SeriesIds;
-use crate::telemetry::{Record, Sample};
+use crate::telemetry::{Record, Sample, Spoken};
 use crate::upstream::local::Local;
 
 /// Answers a head that was refused, counts and logs it. The connection cannot be used any further.
@@ -42,7 +42,7 @@ pub(crate) async fn head(
             ..SeriesIds::default()
         },
         method: Method::Other,
-        minor: 1,
+        protocol: Spoken::Http11,
         status: error.status(),
         flag: error.flag(),
         bytes_in: conn.buffer.len() as u64,

@@ -1,38 +1,18 @@
 //! Accepting: one loop per listener and worker.
 
-use std::cell::Cell;
 use std::io;
 use std::rc::Rc;
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Notify;
+use weir_config::model::Protocol;
 
+use super::bind::BACKLOG;
+use super::stop::{Serving, Stop};
 use crate::http::h1::serve;
-use crate::listener::bind::BACKLOG;
 use crate::snapshot::ListenerId;
+use crate::tcp;
 use crate::worker::Worker;
-
-/// A listener that a worker serves.
-pub(crate) struct Accepting {
-    pub(crate) id: ListenerId,
-    stop: Rc<Stop>,
-}
-
-#[derive(Default)]
-struct Stop {
-    asked: Cell<bool>,
-    notify: Notify,
-}
-
-impl Accepting {
-    /// Asks the loop to take what is queued and end. Always `false`: the listener is not kept.
-    pub(crate) fn close(&self) -> bool {
-        self.stop.asked.set(true);
-        self.stop.notify.notify_one();
-        false
-    }
-}
 
 /// Starts to accept.
 ///
@@ -42,18 +22,18 @@ pub(crate) fn start(
     worker: &Rc<Worker>,
     id: ListenerId,
     socket: std::net::TcpListener,
-) -> io::Result<Accepting> {
+) -> io::Result<Serving> {
     let listener = TcpListener::from_std(socket)?;
-    let stop = Rc::new(Stop::default());
-    tokio::task::spawn_local(run(Rc::clone(worker), id, listener, Rc::clone(&stop)));
-    Ok(Accepting { id, stop })
+    let (serving, stop) = Serving::new(id);
+    tokio::task::spawn_local(run(Rc::clone(worker), id, listener, stop));
+    Ok(serving)
 }
 
 async fn run(worker: Rc<Worker>, id: ListenerId, listener: TcpListener, stop: Rc<Stop>) {
-    while !stop.asked.get() {
+    while stop.asked().is_none() {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
-            () = stop.notify.notified() => continue,
+            () = stop.notified() => continue,
         };
         match accepted {
             Ok((stream, peer)) => serve_one(&worker, id, stream, peer),
@@ -89,7 +69,19 @@ fn serve_one(worker: &Rc<Worker>, id: ListenerId, stream: TcpStream, peer: std::
     if stream.set_nodelay(true).is_err() {
         return;
     }
-    tokio::task::spawn_local(serve::connection(Rc::clone(worker), id, stream, peer));
+    let local = worker.local();
+    let Some(table) = local.snapshot.listener(id) else {
+        return;
+    };
+    // A listener that changes its protocol keeps its sockets; its connections keep what they started with.
+    match table.listener.protocol {
+        Protocol::Http => {
+            tokio::task::spawn_local(serve::connection(Rc::clone(worker), id, stream, peer));
+        }
+        Protocol::Tcp | Protocol::TlsPassthrough | Protocol::Udp => {
+            tokio::task::spawn_local(tcp::serve::connection(Rc::clone(worker), id, stream, peer));
+        }
+    }
 }
 
 /// Out of descriptors or memory: an accept that fails at once would spin.

@@ -1,9 +1,10 @@
 //! Binding: one socket per worker on the same address, so that workers share nothing when they accept.
 
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener, UdpSocket};
 
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Socket, Type};
+use weir_config::model::Protocol;
 
 /// Connections that the kernel holds until a worker takes them.
 pub(crate) const BACKLOG: i32 = 4096;
@@ -11,7 +12,7 @@ pub(crate) const BACKLOG: i32 = 4096;
 /// Why an address cannot be bound, and what to look at next.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum BindError {
-    #[error("{0} is taken by another process; find it with `ss -ltnp 'sport = :{port}'` or choose another port", port = .0.port())]
+    #[error("{0} is taken by another process; find it with `ss -lntup 'sport = :{port}'` or choose another port", port = .0.port())]
     Taken(SocketAddr),
     #[error(
         "{0} needs a privilege: ports below {1} need CAP_NET_BIND_SERVICE, or \
@@ -24,6 +25,29 @@ pub(crate) enum BindError {
     Other(SocketAddr, io::Error),
 }
 
+/// What is bound: one socket for each worker.
+#[derive(Debug)]
+pub(crate) enum Sockets {
+    Tcp(Vec<TcpListener>),
+    Udp(Vec<UdpSocket>),
+}
+
+/// What arrives at an address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Transport {
+    Tcp,
+    Udp,
+}
+
+impl From<Protocol> for Transport {
+    fn from(protocol: Protocol) -> Self {
+        match protocol {
+            Protocol::Udp => Self::Udp,
+            Protocol::Http | Protocol::Tcp | Protocol::TlsPassthrough => Self::Tcp,
+        }
+    }
+}
+
 /// Binds `count` sockets to one address. `beside_ours`: a socket of our own already has the port, on an address that
 /// this one may cover, and will soon be closed.
 ///
@@ -31,9 +55,10 @@ pub(crate) enum BindError {
 /// [`BindError`]; nothing stays bound then.
 pub(crate) fn bind(
     address: SocketAddr,
+    transport: Transport,
     count: usize,
     beside_ours: bool,
-) -> Result<Vec<TcpListener>, BindError> {
+) -> Result<Sockets, BindError> {
     let explain = |error: io::Error| match error.kind() {
         io::ErrorKind::AddrInUse => BindError::Taken(address),
         io::ErrorKind::PermissionDenied => BindError::Denied(address, 1024),
@@ -43,20 +68,31 @@ pub(crate) fn bind(
     // With SO_REUSEPORT the kernel would let a second Weir of the same user share the port, and half
     // of the traffic would go astray without a word: one socket without it asks first.
     if !beside_ours {
-        drop(open(address, false).map_err(explain)?);
+        drop(open(address, transport, false).map_err(explain)?);
     }
-    (0..count)
-        .map(|_| open(address, true).map_err(explain))
-        .collect()
+    let sockets = (0..count).map(|_| open(address, transport, true).map_err(explain));
+    Ok(match transport {
+        Transport::Tcp => Sockets::Tcp(
+            sockets
+                .map(|s| s.map(Into::into))
+                .collect::<Result<_, _>>()?,
+        ),
+        Transport::Udp => Sockets::Udp(
+            sockets
+                .map(|s| s.map(Into::into))
+                .collect::<Result<_, _>>()?,
+        ),
+    })
 }
 
-fn open(address: SocketAddr, share: bool) -> io::Result<TcpListener> {
-    let socket = Socket::new(
-        Domain::for_address(address),
-        Type::STREAM,
-        Some(Protocol::TCP),
-    )?;
-    socket.set_reuse_address(true)?;
+fn open(address: SocketAddr, transport: Transport, share: bool) -> io::Result<Socket> {
+    let (kind, protocol) = match transport {
+        Transport::Tcp => (Type::STREAM, socket2::Protocol::TCP),
+        Transport::Udp => (Type::DGRAM, socket2::Protocol::UDP),
+    };
+    let socket = Socket::new(Domain::for_address(address), kind, Some(protocol))?;
+    // On UDP it would let anybody in beside us.
+    socket.set_reuse_address(transport == Transport::Tcp)?;
     socket.set_reuse_port(share)?;
     if address.is_ipv6() {
         // `[::]` serves IPv4 as well, as people expect of "all addresses".
@@ -65,23 +101,47 @@ fn open(address: SocketAddr, share: bool) -> io::Result<TcpListener> {
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
     // Without a listen there is no queue, so nothing can be lost with the socket that only asks.
-    if share {
+    if share && transport == Transport::Tcp {
         socket.listen(BACKLOG)?;
     }
-    Ok(socket.into())
+    Ok(socket)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn bind_tcp(
+        address: SocketAddr,
+        count: usize,
+        ours: bool,
+    ) -> Result<Vec<TcpListener>, BindError> {
+        bind(address, Transport::Tcp, count, ours).map(|sockets| match sockets {
+            Sockets::Tcp(sockets) => sockets,
+            Sockets::Udp(_) => unreachable!("TCP was asked for"),
+        })
+    }
+
     #[test]
     fn a_taken_port_is_refused_and_named() {
-        let first = bind("127.0.0.1:0".parse().unwrap(), 1, false).unwrap();
+        let first = bind_tcp("127.0.0.1:0".parse().unwrap(), 1, false).unwrap();
         let address = first[0].local_addr().unwrap();
-        let error = bind(address, 1, false).unwrap_err();
+        let error = bind_tcp(address, 1, false).unwrap_err();
         assert!(matches!(error, BindError::Taken(_)), "{error}");
         assert!(error.to_string().contains(&address.port().to_string()));
+    }
+
+    #[test]
+    fn a_taken_port_of_udp_is_refused_though_it_could_be_shared() {
+        let Sockets::Udp(first) =
+            bind("127.0.0.1:0".parse().unwrap(), Transport::Udp, 1, false).unwrap()
+        else {
+            panic!("UDP was asked for");
+        };
+        let address = first[0].local_addr().unwrap();
+        let error = bind(address, Transport::Udp, 1, false).unwrap_err();
+        assert!(matches!(error, BindError::Taken(_)), "{error}");
+        assert!(bind(address, Transport::Tcp, 1, false).is_ok());
     }
 
     #[test]
@@ -90,15 +150,15 @@ mod tests {
             .unwrap()
             .local_addr()
             .unwrap();
-        assert_eq!(bind(probe, 3, false).unwrap().len(), 3);
+        assert_eq!(bind_tcp(probe, 3, false).unwrap().len(), 3);
     }
 
     #[test]
     fn a_wider_address_is_bound_beside_our_own() {
-        let first = bind("127.0.0.1:0".parse().unwrap(), 1, false).unwrap();
+        let first = bind_tcp("127.0.0.1:0".parse().unwrap(), 1, false).unwrap();
         let port = first[0].local_addr().unwrap().port();
         let wide = SocketAddr::from(([0, 0, 0, 0], port));
-        assert!(bind(wide, 1, false).is_err());
-        assert_eq!(bind(wide, 1, true).unwrap().len(), 1);
+        assert!(bind_tcp(wide, 1, false).is_err());
+        assert_eq!(bind_tcp(wide, 1, true).unwrap().len(), 1);
     }
 }

@@ -10,7 +10,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use weir_config::model::{Listener, ListenerName, Locality, Model, Protocol};
 
 use super::{Applied, Options, Readiness};
-use crate::listener::bind::{BindError, bind};
+use crate::listener::bind::{BindError, Sockets, Transport, bind};
 use crate::snapshot::{Interner, ListenerId, Snapshot};
 use crate::telemetry::access_log::AccessLog;
 use crate::telemetry::metrics::Metrics;
@@ -48,6 +48,13 @@ pub(crate) struct ListenerState {
     pub(crate) protocol: Protocol,
     /// Why it is not bound.
     pub(crate) error: Option<String>,
+}
+
+impl ListenerState {
+    /// A listener is its address and transport: one that changes anything else keeps its sockets.
+    fn is(&self, listener: &Listener) -> bool {
+        self.bind == listener.bind && self.protocol.shares_ports_with(listener.protocol)
+    }
 }
 
 impl Shared {
@@ -181,9 +188,7 @@ impl Shared {
         retirement.carry_out();
         // Sockets are served only once the snapshot that knows them is in force: never an empty 404.
         for (id, sockets) in added {
-            for (worker, socket) in lock(&self.workers).iter().zip(sockets) {
-                drop(worker.send(Command::Listen { id, socket }));
-            }
+            self.hand_out(id, sockets);
         }
         self.close_listeners(&mut states, &model);
         self.metrics
@@ -200,35 +205,39 @@ impl Shared {
         }
     }
 
-    /// Binds what is new. A listener is its address: one that only changes its name keeps its sockets.
+    /// Binds what is new.
     fn bind_listeners(
         &self,
         states: &mut Vec<ListenerState>,
         model: &Model,
-    ) -> Vec<(ListenerId, Vec<std::net::TcpListener>)> {
+    ) -> Vec<(ListenerId, Sockets)> {
         let mut added = Vec::new();
         for listener in &model.listeners {
-            let at = states.iter().position(|state| state.bind == listener.bind);
+            let at = states.iter().position(|state| state.is(listener));
             if let Some(state) = at.map(|at| &mut states[at])
                 && state.error.is_none()
             {
                 state.name = listener.name.clone();
+                state.protocol = listener.protocol;
                 continue;
             }
-            states.retain(|state| state.bind != listener.bind);
+            states.retain(|state| !state.is(listener));
             let same_port = |state: &ListenerState| {
-                state.error.is_none() && state.bind.port() == listener.bind.port()
+                state.error.is_none()
+                    && state.bind.port() == listener.bind.port()
+                    && state.protocol.shares_ports_with(listener.protocol)
             };
             let ours = states.iter().any(same_port);
             // Never used again: connections of a listener that is gone must not find the routes of another.
             let id = ListenerId(self.next_listener.fetch_add(1, Ordering::Relaxed));
-            let (sockets, error) = match bind_patiently(listener.bind, self.workers(), ours) {
-                Ok(sockets) => (sockets, None),
-                Err(error) => (Vec::new(), Some(error.to_string())),
+            let transport = Transport::from(listener.protocol);
+            let error = match bind_patiently(listener.bind, transport, self.workers(), ours) {
+                Ok(sockets) => {
+                    added.push((id, sockets));
+                    None
+                }
+                Err(error) => Some(error.to_string()),
             };
-            if error.is_none() {
-                added.push((id, sockets));
-            }
             states.push(ListenerState {
                 id,
                 name: listener.name.clone(),
@@ -240,8 +249,26 @@ impl Shared {
         added
     }
 
+    /// One socket to each worker.
+    fn hand_out(&self, id: ListenerId, sockets: Sockets) {
+        let workers = lock(&self.workers);
+        // A worker that is gone has nothing left to serve.
+        match sockets {
+            Sockets::Tcp(sockets) => {
+                for (worker, socket) in workers.iter().zip(sockets) {
+                    drop(worker.send(Command::Listen { id, socket }));
+                }
+            }
+            Sockets::Udp(sockets) => {
+                for (worker, socket) in workers.iter().zip(sockets) {
+                    drop(worker.send(Command::ListenUdp { id, socket }));
+                }
+            }
+        }
+    }
+
     fn close_listeners(&self, states: &mut Vec<ListenerState>, model: &Model) {
-        let gone = |state: &ListenerState| !model.listeners.iter().any(|l| l.bind == state.bind);
+        let gone = |state: &ListenerState| !model.listeners.iter().any(|l| state.is(l));
         for state in states.iter().filter(|state| gone(state)) {
             self.send_all(|| Command::Close { id: state.id });
         }
@@ -252,16 +279,17 @@ impl Shared {
 /// A listener that was removed a moment ago may still be closing.
 fn bind_patiently(
     address: SocketAddr,
+    transport: Transport,
     count: usize,
     beside_ours: bool,
-) -> Result<Vec<std::net::TcpListener>, BindError> {
+) -> Result<Sockets, BindError> {
     for _ in 0..10 {
-        match bind(address, count, beside_ours) {
+        match bind(address, transport, count, beside_ours) {
             Err(BindError::Taken(_)) => std::thread::sleep(Duration::from_millis(20)),
             done => return done,
         }
     }
-    bind(address, count, beside_ours)
+    bind(address, transport, count, beside_ours)
 }
 
 /// Half of the descriptors that are left: each client connection may need one to an endpoint.

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use weir_config::model::{BackendRef, Filter, Listener, Locality, Model, Rule, Service, Weight};
+use weir_config::model::{
+    BackendRef, Filter, Listener, Locality, Model, Route, Rule, Service, StreamRoute, Weight,
+};
 use weir_decide::balance::{Groups, Member};
 use weir_decide::route::RouteTable;
 use weir_decide::split::Split;
@@ -59,7 +61,10 @@ fn listener_table(
     labels: &Interner,
     limiters: &mut Limiters,
 ) -> ListenerTable {
-    let table = RouteTable::for_listener(model, listener);
+    let table = match listener.protocol.is_stream() {
+        false => RouteTable::for_listener(model, listener),
+        true => RouteTable::new(&stream_routes(model, listener)),
+    };
     let rules = table
         .rules()
         .map(|(_, route, rule)| {
@@ -109,6 +114,26 @@ fn mirrors(model: &Model, rule: &Rule) -> Vec<MirrorTable> {
             }
         })
         .collect()
+}
+
+/// The routes of streams on this listener, as routes of HTTP whose one rule takes everything: hosts, splits and
+/// what is shown of them are the same for both.
+fn stream_routes(model: &Model, listener: &Listener) -> Vec<Arc<Route>> {
+    let here = model
+        .streams
+        .iter()
+        .filter(|stream| stream.listeners.contains(&listener.name));
+    let route = |stream: &Arc<StreamRoute>| {
+        Arc::new(Route {
+            name: stream.name.clone(),
+            listeners: stream.listeners.clone(),
+            hostnames: stream.hostnames.clone(),
+            rules: vec![Rule::every(stream.backends.clone())],
+            age: stream.age,
+            source: stream.source.clone(),
+        })
+    };
+    here.map(route).collect()
 }
 
 /// The version that sticky buckets leave the most room to: `stable`, else the last.

@@ -50,12 +50,17 @@ families! {
     UPSTREAM_DURATION Histogram "upstream_duration_seconds" "From the first try of a request to the head of the response.";
     REQUEST_BYTES Counter "request_bytes_total" "Bytes of requests received from clients.";
     RESPONSE_BYTES Counter "response_bytes_total" "Bytes of responses sent to clients.";
+    STREAMS Counter "streams_total" "TCP connections and UDP sessions that ended, by how they ended.";
+    STREAM_DURATION Histogram "stream_duration_seconds" "From the first byte of a TCP connection or UDP session to its end.";
+    STREAM_RECEIVED Counter "stream_received_bytes_total" "Bytes of streams received from clients.";
+    STREAM_SENT Counter "stream_sent_bytes_total" "Bytes of streams sent to clients.";
+    DATAGRAMS_DROPPED Counter "datagrams_dropped_total" "UDP datagrams that were dropped, by why.";
     INFLIGHT Gauge "inflight_requests" "Requests being served.";
     RETRIES Counter "retries_total" "Tries beyond the first, by what called for them.";
     MIRRORED Counter "mirror_total" "Copies of requests for mirrors, by what became of them.";
     MALFORMED Counter "requests_malformed_total" "Requests that were refused before routing, by the status of the answer.";
-    DOWNSTREAM Gauge "downstream_connections" "Open connections from clients.";
-    DOWNSTREAM_TOTAL Counter "downstream_connections_total" "Connections accepted from clients.";
+    DOWNSTREAM Gauge "downstream_connections" "Open connections from clients, UDP sessions included.";
+    DOWNSTREAM_TOTAL Counter "downstream_connections_total" "Connections accepted from clients, UDP sessions included.";
     REJECTED Counter "connections_rejected_total" "Connections from clients that could not be taken.";
     UPSTREAM Gauge "upstream_connections" "Open connections to endpoints, idle ones included.";
     ENDPOINT_HEALTH Gauge "endpoint_health" "Endpoints of a service in each state.";
@@ -92,8 +97,8 @@ mod tests {
 
     #[test]
     fn every_flag_is_documented() {
-        use Flag::{DC, DI, DPE, FI, NR, None, RL, UC, UF, UH, UO, URX, UT};
-        for flag in [None, UH, UF, UO, NR, URX, UC, UT, DC, RL, DPE, DI, FI] {
+        use Flag::{DC, DI, DPE, FI, NR, None, RL, SI, UC, UF, UH, UO, URX, UT};
+        for flag in [None, UH, UF, UO, NR, URX, UC, UT, DC, RL, DPE, DI, FI, SI] {
             assert!(DOCUMENT.contains(&format!("`{}`", flag.text())), "{flag:?}");
         }
     }

@@ -38,6 +38,8 @@ pub enum Flag {
     DI,
     /// A fault was injected: it was answered with one, or delayed by one.
     FI,
+    /// Nothing moved on a stream for too long.
+    SI,
 }
 
 impl Flag {
@@ -58,18 +60,59 @@ impl Flag {
             Self::DPE => "DPE",
             Self::DI => "DI",
             Self::FI => "FI",
+            Self::SI => "SI",
         }
     }
 }
 
-/// What is counted of a request when it has ended.
+/// What a client spoke.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum Spoken {
+    Http10,
+    Http11,
+    Tcp,
+    /// TLS that was passed on as it is.
+    Tls,
+    Udp,
+}
+
+impl Spoken {
+    /// HTTP/1 by its minor version.
+    #[must_use]
+    pub fn http(minor: u8) -> Self {
+        match minor {
+            0 => Self::Http10,
+            _ => Self::Http11,
+        }
+    }
+
+    /// Whether it is counted as a stream and not as a request.
+    #[must_use]
+    pub fn is_stream(self) -> bool {
+        matches!(self, Self::Tcp | Self::Tls | Self::Udp)
+    }
+
+    /// As it stands in the log and in the metric.
+    #[must_use]
+    pub fn text(self) -> &'static str {
+        match self {
+            Self::Http10 => "HTTP/1.0",
+            Self::Http11 => "HTTP/1.1",
+            Self::Tcp => "tcp",
+            Self::Tls => "tls-passthrough",
+            Self::Udp => "udp",
+        }
+    }
+}
+
+/// What is counted of a request, or of a stream, when it has ended.
 #[derive(Debug, Clone, Copy)]
 pub struct Sample {
     /// Interned label values: listener, route, service, version.
     pub series: SeriesIds,
     pub method: Method,
-    /// 1.0 or 1.1 by its minor version.
-    pub minor: u8,
+    pub protocol: Spoken,
     /// 0 where nothing was answered.
     pub status: u16,
     pub flag: Flag,
@@ -92,6 +135,7 @@ pub struct Record<'a> {
     pub version: &'a str,
     pub endpoint: Option<&'a str>,
     pub method: &'a [u8],
+    /// Of a stream of TLS the name that its client asked for.
     pub host: &'a [u8],
     /// The canonical path, or the raw one where the request was refused; never the query.
     pub path: &'a [u8],

@@ -33,6 +33,7 @@ fn an_access_log_line_says_who_asked_what_and_who_answered() {
         "ts",
         "request_id",
         "trace_id",
+        "protocol",
         "listener",
         "route",
         "service",

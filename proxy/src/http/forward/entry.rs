@@ -10,7 +10,7 @@ use crate::http::h1::flow::Flow;
 use crate::http::h1::head::Known;
 use crate::http::h1::serve::{Connection, Scratch};
 use crate::snapshot::{RuleTable, SeriesIds};
-use crate::telemetry::{Flag, Record, Sample};
+use crate::telemetry::{Flag, Record, Sample, Spoken};
 use crate::upstream::local::{Local, LocalEndpoint, LocalService};
 
 /// A request as it goes on.
@@ -100,7 +100,7 @@ impl Entry<'_> {
                     .unwrap_or_default(),
             },
             method: head.kind,
-            minor: head.minor,
+            protocol: Spoken::http(head.minor),
             status: self.status,
             flag: self.flag,
             bytes_in: head.len as u64 + upload.moved + self.tunneled_in,

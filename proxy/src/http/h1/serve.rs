@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use tokio::net::TcpStream;
 use weir_config::model::{Limits, Listener};
@@ -12,8 +13,10 @@ use crate::buffer::{Buffer, LARGE};
 use crate::http::error::ProxyError;
 use crate::http::forward::{self, After};
 use crate::http::{linger, refuse};
-use crate::snapshot::{LabelId, ListenerId};
-use crate::timer::{AlarmGuard, Rung};
+use crate::listener::counted::Counted;
+use crate::listener::receive::{self, ReceiveError};
+use crate::snapshot::ListenerId;
+use crate::timer::{Alarm, AlarmGuard, Rung};
 use crate::worker::Worker;
 
 /// A client's connection.
@@ -72,16 +75,27 @@ pub(crate) async fn connection(
     };
     let label = table.label;
     let patience_ms = table.listener.limits.head_timeout.as_millis() as u64;
+    let proxied = (table.listener.proxy_protocol.as_ref()).map(|_| Arc::clone(&table.listener));
     // It lives as long as the connection does, and the generation should not.
     drop(local);
     let _counted = Counted::new(&worker, label);
+    let alarm = worker.timers.alarm();
+    let mut buffer = worker.buffers.none();
+    let (mut stream, mut peer) = (stream, peer);
+    if let Some(listener) = proxied {
+        match named(&worker, &mut stream, &alarm, &mut buffer, peer, &listener).await {
+            Ok(source) => peer = source,
+            Err(error) => {
+                tracing::debug!(%error, %peer, "a connection is not taken");
+                return worker.metrics.malformed(400);
+            }
+        }
+    }
     let peer_text = peer.ip().to_canonical().to_string();
     let forwarded = format!(
         "X-Forwarded-For: {peer_text}\r\nX-Real-IP: {peer_text}\r\nX-Forwarded-Proto: http\r\n"
     )
     .into_bytes();
-    let alarm = worker.timers.alarm();
-    let buffer = worker.buffers.none();
     let mut connection = Connection {
         worker,
         listener,
@@ -95,6 +109,32 @@ pub(crate) async fn connection(
         patience_ms,
     };
     connection.run().await;
+}
+
+/// The peer, or in its place whom a PROXY header names.
+async fn named(
+    worker: &Worker,
+    stream: &mut TcpStream,
+    alarm: &Alarm,
+    buffer: &mut Buffer,
+    peer: SocketAddr,
+    listener: &Listener,
+) -> Result<SocketAddr, ReceiveError> {
+    let Some(settings) = &listener.proxy_protocol else {
+        return Ok(peer);
+    };
+    // Of a peer that may send none, one is malformed as a request, too.
+    let said = receive::header(
+        worker,
+        stream,
+        alarm,
+        buffer,
+        peer,
+        settings,
+        &listener.limits,
+    );
+    let addresses = said.await?.addresses;
+    Ok(addresses.map_or(peer, |addresses| addresses.source))
 }
 
 impl Connection {
@@ -224,30 +264,5 @@ impl Attempt {
         }
         self.last = bytes.len();
         parse_request(bytes, limits, head)
-    }
-}
-
-/// Counts a connection for as long as it lives, and a panic of its task.
-struct Counted {
-    worker: Rc<Worker>,
-    listener: LabelId,
-}
-
-impl Counted {
-    fn new(worker: &Rc<Worker>, listener: LabelId) -> Self {
-        worker.metrics.connection_opened(listener);
-        Self {
-            worker: Rc::clone(worker),
-            listener,
-        }
-    }
-}
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        self.worker.metrics.connection_closed(self.listener);
-        if std::thread::panicking() {
-            self.worker.metrics.panicked();
-        }
     }
 }

@@ -15,6 +15,9 @@ pub(super) fn json(out: &mut Vec<u8>, clock: &mut Clock, record: &Record<'_>) {
     text(out, record.request_id);
     out.extend_from_slice(b",\"trace_id\":");
     text(out, record.trace_id.unwrap_or_default());
+    out.extend_from_slice(b",\"protocol\":\"");
+    out.extend_from_slice(record.sample.protocol.text().as_bytes());
+    out.push(b'"');
     for (key, value) in [
         (",\"listener\":", record.listener),
         (",\"route\":", record.route),
@@ -92,11 +95,8 @@ fn common_part(out: &mut Vec<u8>, clock: &mut Clock, record: &Record<'_>) {
         escape::common(record.method, out);
         out.push(b' ');
         escape::common(record.path, out);
-        out.extend_from_slice(if record.sample.minor == 0 {
-            b" HTTP/1.0"
-        } else {
-            b" HTTP/1.1"
-        });
+        out.push(b' ');
+        out.extend_from_slice(record.sample.protocol.text().as_bytes());
     }
     out.extend_from_slice(b"\" ");
     number(out, u64::from(record.sample.status));

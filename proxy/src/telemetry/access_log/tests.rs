@@ -6,7 +6,7 @@ use super::*;
 use crate::http::h1::head::Method;
 use crate::snapshot::{Interner, SeriesIds};
 use crate::telemetry::metrics::Gauges;
-use crate::telemetry::{Flag, Record, Sample};
+use crate::telemetry::{Flag, Record, Sample, Spoken};
 
 /// Sends what is written, and waits before it for the gate where there is one.
 struct Pipe {
@@ -47,7 +47,7 @@ fn record() -> Record<'static> {
         sample: Sample {
             series: SeriesIds::default(),
             method: Method::Get,
-            minor: 1,
+            protocol: Spoken::Http11,
             status: 200,
             flag: Flag::None,
             bytes_in: 120,
@@ -91,7 +91,7 @@ fn a_json_line_has_the_documented_keys_in_order() {
     assert_eq!(
         line,
         concat!(
-            r#"{"ts":"2026-11-06T21:34:56.007Z","request_id":"a1b2","trace_id":null,"listener":"web","route":"shop","#,
+            r#"{"ts":"2026-11-06T21:34:56.007Z","request_id":"a1b2","trace_id":null,"protocol":"HTTP/1.1","listener":"web","route":"shop","#,
             r#""service":"shop","version":"canary","endpoint":"0123456789ab:8080","method":"GET","#,
             r#""host":"shop.example.com","path":"/a/b","status":200,"flags":"-","bytes_in":120,"bytes_out":2345,"#,
             r#""duration_us":1500,"upstream_us":900,"attempts":1,"client":"192.0.2.1","peer":"127.0.0.1:4711","tls":null}"#,

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::Metrics;
 use super::histogram::{BOUNDS_TEXT, Reading};
-use super::series::How;
+use super::series::{GroupKey, How};
 use super::shard::Plain;
 use super::store::GroupReading;
 use crate::snapshot::{LabelId, SeriesIds};
@@ -55,7 +55,8 @@ pub struct VersionGauges {
 /// A copy of all numbers, taken under the lock so that the text is made without it.
 struct Totals {
     requests: BTreeMap<(SeriesIds, [&'static str; 4]), u64>,
-    groups: Vec<(SeriesIds, GroupReading)>,
+    streams: BTreeMap<(SeriesIds, [&'static str; 2]), u64>,
+    groups: Vec<(GroupKey, GroupReading)>,
     in_flight: u64,
     upstream: u64,
     panics: u64,
@@ -64,6 +65,7 @@ struct Totals {
     retries: BTreeMap<&'static str, u64>,
     mirrored: BTreeMap<&'static str, u64>,
     malformed: BTreeMap<u16, u64>,
+    dropped: BTreeMap<(LabelId, &'static str), u64>,
     series_dropped: u64,
 }
 
@@ -74,6 +76,7 @@ impl Metrics {
         let totals = self.totals();
         let mut text = Text(String::with_capacity(4096 + extra.len()));
         self.encode_requests(&mut text, &totals);
+        self.encode_streams(&mut text, &totals);
         text.single(names::INFLIGHT, totals.in_flight);
         text.labelled(names::RETRIES, "reason", &totals.retries);
         text.labelled(names::MIRRORED, "result", &totals.mirrored);
@@ -114,19 +117,24 @@ impl Metrics {
     fn totals(&self) -> Totals {
         let store = self.lock();
         let mut requests = BTreeMap::new();
+        let mut streams = BTreeMap::new();
         for (key, number) in store.requests() {
             let How {
                 method,
                 class,
                 flag,
-                minor,
+                protocol,
             } = key.how;
-            let protocol = if minor == 0 { "HTTP/1.0" } else { "HTTP/1.1" };
-            let how = [class.text(), method.label(), protocol, flag.text()];
+            if protocol.is_stream() {
+                let how = [protocol.text(), flag.text()];
+                *streams.entry((key.ids, how)).or_default() += number;
+                continue;
+            }
+            let how = [class.text(), method.label(), protocol.text(), flag.text()];
             *requests.entry((key.ids, how)).or_default() += number;
         }
         let mut groups: Vec<_> = store.groups().into_iter().collect();
-        groups.sort_by_key(|(ids, _)| *ids);
+        groups.sort_by_key(|(key, _)| *key);
         let sum = |number: fn(&Plain) -> &AtomicU64| {
             store.plain().fold(0u64, |sum, plain| {
                 sum.wrapping_add(number(plain).load(Ordering::Relaxed))
@@ -134,6 +142,7 @@ impl Metrics {
         };
         let mut totals = Totals {
             requests,
+            streams,
             groups,
             in_flight: difference(sum(|p| &p.started), sum(|p| &p.ended)),
             upstream: sum(|p| &p.upstream),
@@ -143,6 +152,7 @@ impl Metrics {
             retries: BTreeMap::new(),
             mirrored: BTreeMap::new(),
             malformed: BTreeMap::new(),
+            dropped: BTreeMap::new(),
             series_dropped: store.dropped(),
         };
         for plain in store.plain() {
@@ -158,6 +168,9 @@ impl Metrics {
             plain
                 .malformed
                 .read(|status, n| *totals.malformed.entry(status).or_default() += n);
+            plain
+                .dropped
+                .read(|why, n| *totals.dropped.entry(why).or_default() += n);
         }
         totals
     }
@@ -180,11 +193,7 @@ impl Metrics {
                 number,
             );
         }
-        let groups: Vec<_> = totals
-            .groups
-            .iter()
-            .map(|(ids, group)| (self.labels_of(*ids), group))
-            .collect();
+        let groups = self.groups(totals, false);
         text.family(names::REQUEST_DURATION);
         for (labels, group) in &groups {
             text.histogram(names::REQUEST_DURATION.name, labels, &group.duration);
@@ -193,7 +202,8 @@ impl Metrics {
         let routed = totals
             .groups
             .iter()
-            .map(|(ids, _)| ids.service != LabelId::default());
+            .filter(|(key, _)| !key.stream)
+            .map(|(key, _)| key.ids.service != LabelId::default());
         text.family(names::UPSTREAM_DURATION);
         for ((labels, group), _) in groups.iter().zip(routed).filter(|(_, routed)| *routed) {
             text.histogram(names::UPSTREAM_DURATION.name, labels, &group.upstream);
@@ -210,6 +220,46 @@ impl Metrics {
                 text.raw(family.name, "", labels, number(group));
             }
         }
+    }
+
+    fn encode_streams(&self, text: &mut Text, totals: &Totals) {
+        text.family(names::STREAMS);
+        for ((ids, [protocol, flag]), number) in &totals.streams {
+            let labels = self.labels_of(*ids);
+            let how = format_args!("{labels},protocol=\"{protocol}\",flag=\"{flag}\"");
+            text.raw(names::STREAMS.name, "", how, number);
+        }
+        let groups = self.groups(totals, true);
+        text.family(names::STREAM_DURATION);
+        for (labels, group) in &groups {
+            text.histogram(names::STREAM_DURATION.name, labels, &group.duration);
+        }
+        for (family, number) in [
+            (
+                names::STREAM_RECEIVED,
+                (|g| g.request_bytes) as fn(&GroupReading) -> u64,
+            ),
+            (names::STREAM_SENT, |g| g.response_bytes),
+        ] {
+            text.family(family);
+            for (labels, group) in &groups {
+                text.raw(family.name, "", labels, number(group));
+            }
+        }
+        text.family(names::DATAGRAMS_DROPPED);
+        for ((listener, reason), number) in &totals.dropped {
+            let listener = self.labels.text(*listener);
+            let labels = [("listener", &*listener), ("reason", *reason)];
+            text.sample(names::DATAGRAMS_DROPPED.name, "", &labels, number);
+        }
+    }
+
+    /// What is told apart by names only, of requests or of streams.
+    fn groups<'t>(&self, totals: &'t Totals, stream: bool) -> Vec<(String, &'t GroupReading)> {
+        let groups = totals.groups.iter().filter(|(key, _)| key.stream == stream);
+        groups
+            .map(|(key, group)| (self.labels_of(key.ids), group))
+            .collect()
     }
 
     fn labels_of(&self, ids: SeriesIds) -> String {

@@ -7,9 +7,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use super::histogram::{Histogram, add};
 use crate::http::h1::head::Method;
 use crate::snapshot::SeriesIds;
-use crate::telemetry::{Flag, Sample};
+use crate::telemetry::{Flag, Sample, Spoken};
 
-/// The labels of `weir_requests_total`.
+/// The labels of `weir_requests_total` and `weir_streams_total`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct SeriesKey {
     pub(super) ids: SeriesIds,
@@ -22,8 +22,7 @@ pub(super) struct How {
     pub(super) method: Method,
     pub(super) class: Class,
     pub(super) flag: Flag,
-    /// Of the HTTP version: 0 or 1.
-    pub(super) minor: u8,
+    pub(super) protocol: Spoken,
 }
 
 /// Three words instead of eight fields: this runs for every request.
@@ -39,7 +38,7 @@ impl Hash for SeriesKey {
             method,
             class,
             flag,
-            minor,
+            protocol,
         } = self.how;
         state.write_u64(u64::from(listener.0) << 32 | u64::from(route.0));
         state.write_u64(u64::from(service.0) << 32 | u64::from(version.0));
@@ -47,7 +46,7 @@ impl Hash for SeriesKey {
             method as u8,
             class.0,
             flag as u8,
-            minor,
+            protocol as u8,
         ]));
     }
 }
@@ -58,11 +57,27 @@ impl SeriesKey {
             method: sample.method,
             class: Class::of(sample.status),
             flag: sample.flag,
-            minor: sample.minor.min(1),
+            protocol: sample.protocol,
         };
         Self {
             ids: sample.series,
             how,
+        }
+    }
+}
+
+/// What is told apart less finely: requests from streams, whatever became of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) struct GroupKey {
+    pub(super) ids: SeriesIds,
+    pub(super) stream: bool,
+}
+
+impl SeriesKey {
+    pub(super) fn group(&self) -> GroupKey {
+        GroupKey {
+            ids: self.ids,
+            stream: self.how.protocol.is_stream(),
         }
     }
 }
@@ -133,7 +148,7 @@ impl Series {
     }
 }
 
-/// What is told apart by listener, route, service and version only.
+/// What is told apart by [`GroupKey`] only.
 #[derive(Debug, Default)]
 pub(super) struct Group {
     pub(super) duration: Histogram,

@@ -28,6 +28,7 @@ pub(crate) struct Shard {
     retries: Tally<&'static str>,
     mirrored: Tally<&'static str>,
     malformed: Tally<u16>,
+    dropped: Tally<(LabelId, &'static str)>,
 }
 
 #[derive(Debug, Default)]
@@ -52,6 +53,7 @@ pub(super) struct Plain {
     pub(super) retries: Arc<TallyView<&'static str>>,
     pub(super) mirrored: Arc<TallyView<&'static str>>,
     pub(super) malformed: Arc<TallyView<u16>>,
+    pub(super) dropped: Arc<TallyView<(LabelId, &'static str)>>,
 }
 
 impl Shard {
@@ -68,11 +70,12 @@ impl Shard {
             retries: Tally::new(Arc::clone(&plain.retries)),
             mirrored: Tally::new(Arc::clone(&plain.mirrored)),
             malformed: Tally::new(Arc::clone(&plain.malformed)),
+            dropped: Tally::new(Arc::clone(&plain.dropped)),
             plain,
         }
     }
 
-    /// Counts a request that has ended. Allocates and locks only for a series seen for the first time.
+    /// Counts a request or a stream that has ended. Allocates and locks only for a series seen for the first time.
     pub(crate) fn record(&self, sample: &Sample) {
         let key = SeriesKey::of(sample);
         let mut table = self.table.borrow_mut();
@@ -143,6 +146,11 @@ impl Shard {
     /// Counts a request that was refused before routing.
     pub(crate) fn malformed(&self, status: u16) {
         self.malformed.count(status);
+    }
+
+    /// Counts a datagram that went nowhere; `reason` is from a closed set.
+    pub(crate) fn datagram_dropped(&self, listener: LabelId, reason: &'static str) {
+        self.dropped.count((listener, reason));
     }
 
     /// Counts a connection that a panic ended.

@@ -13,11 +13,11 @@ use rustc_hash::FxHashMap;
 
 use super::IDLE;
 use super::histogram::Reading;
-use super::series::{Class, Group, How, Series, SeriesKey};
+use super::series::{Class, Group, GroupKey, How, Series, SeriesKey};
 use super::shard::Plain;
 use crate::http::h1::head::Method;
 use crate::snapshot::{LabelId, SeriesIds};
-use crate::telemetry::Flag;
+use crate::telemetry::{Flag, Spoken};
 
 /// From the mark to the removal: ages for a worker that is about to write.
 const RETIRE: Duration = Duration::from_secs(10);
@@ -40,9 +40,9 @@ pub(super) struct Store {
 struct ShardList {
     plain: Arc<Plain>,
     series: HashMap<SeriesKey, Listed>,
-    groups: FxHashMap<SeriesIds, Arc<Group>>,
-    /// Takes what is beyond the limit; never removed.
-    other: Option<(SeriesKey, Arc<Series>)>,
+    groups: FxHashMap<GroupKey, Arc<Group>>,
+    /// Take what is beyond the limit, requests and streams; never removed.
+    others: Vec<(SeriesKey, Arc<Series>)>,
 }
 
 #[derive(Debug)]
@@ -78,7 +78,7 @@ impl Store {
             plain,
             series: HashMap::new(),
             groups: FxHashMap::default(),
-            other: None,
+            others: Vec::new(),
         });
         ShardId(self.shards.len() - 1)
     }
@@ -97,10 +97,10 @@ impl Store {
         }
         if !self.known.contains_key(&key) && self.known.len() >= self.limit {
             self.dropped += 1;
-            return list.other(other);
+            return list.other(other, key.how.protocol);
         }
         *self.known.entry(key).or_default() += 1;
-        let group = Arc::clone(list.groups.entry(key.ids).or_default());
+        let group = Arc::clone(list.groups.entry(key.group()).or_default());
         let series = Arc::new(Series::new(group));
         list.series.insert(
             key,
@@ -132,13 +132,13 @@ impl Store {
             });
             if list.series.len() < before {
                 let left: rustc_hash::FxHashSet<_> =
-                    list.series.keys().map(|key| key.ids).collect();
-                list.groups.retain(|ids, _| left.contains(ids));
+                    list.series.keys().map(SeriesKey::group).collect();
+                list.groups.retain(|key, _| left.contains(key));
             }
         }
         if freed {
             // There is room again: who was refused asks again.
-            for (_, series) in self.shards.iter().filter_map(|list| list.other.as_ref()) {
+            for (_, series) in self.shards.iter().flat_map(|list| &list.others) {
                 series.set_retired(true);
             }
         }
@@ -160,23 +160,24 @@ impl Store {
                 .iter()
                 .map(|(key, listed)| (*key, listed.series.requests()));
             listed.chain(
-                list.other
+                list.others
                     .iter()
                     .map(|(key, series)| (*key, series.requests())),
             )
         })
     }
 
-    /// What is counted by listener, route, service and version, over all shards.
-    pub(super) fn groups(&self) -> FxHashMap<SeriesIds, GroupReading> {
-        let mut sums = FxHashMap::<SeriesIds, GroupReading>::default();
+    /// What is counted by group, over all shards.
+    pub(super) fn groups(&self) -> FxHashMap<GroupKey, GroupReading> {
+        let mut sums = FxHashMap::<GroupKey, GroupReading>::default();
         for list in &self.shards {
-            let other = list
-                .other
+            let others = list
+                .others
                 .iter()
-                .map(|(key, series)| (&key.ids, &series.group));
-            for (ids, group) in list.groups.iter().chain(other) {
-                sums.entry(*ids).or_default().add(group);
+                .map(|(key, series)| (key.group(), &series.group));
+            let listed = list.groups.iter().map(|(key, group)| (*key, group));
+            for (key, group) in listed.chain(others) {
+                sums.entry(key).or_default().add(group);
             }
         }
         sums
@@ -184,27 +185,32 @@ impl Store {
 }
 
 impl ShardList {
-    fn other(&mut self, label: LabelId) -> Arc<Series> {
-        let (_, series) = self.other.get_or_insert_with(|| {
-            let ids = SeriesIds {
-                listener: label,
-                route: label,
-                service: label,
-                version: label,
-            };
-            let how = How {
-                method: Method::Other,
-                class: Class::of(0),
-                flag: Flag::None,
-                minor: 1,
-            };
-            (
-                SeriesKey { ids, how },
-                Arc::new(Series::new(Arc::default())),
-            )
-        });
-        series.set_retired(false);
-        Arc::clone(series)
+    fn other(&mut self, label: LabelId, protocol: Spoken) -> Arc<Series> {
+        let stream = protocol.is_stream();
+        let at = self
+            .others
+            .iter()
+            .position(|(key, _)| key.group().stream == stream);
+        if let Some((_, series)) = at.and_then(|at| self.others.get(at)) {
+            series.set_retired(false);
+            return Arc::clone(series);
+        }
+        let ids = SeriesIds {
+            listener: label,
+            route: label,
+            service: label,
+            version: label,
+        };
+        let how = How {
+            method: Method::Other,
+            class: Class::of(0),
+            flag: Flag::None,
+            protocol: if stream { Spoken::Tcp } else { Spoken::Http11 },
+        };
+        let series = Arc::new(Series::new(Arc::default()));
+        self.others
+            .push((SeriesKey { ids, how }, Arc::clone(&series)));
+        series
     }
 }
 

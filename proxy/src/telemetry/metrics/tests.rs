@@ -1,6 +1,6 @@
 use super::*;
 use crate::http::h1::head::Method;
-use crate::telemetry::{Flag, Sample};
+use crate::telemetry::{Flag, Sample, Spoken};
 
 const NO_GAUGES: Gauges = Gauges {
     services: Vec::new(),
@@ -35,7 +35,7 @@ impl Fixture {
         Sample {
             series: self.ids(service, version),
             method: Method::Get,
-            minor: 1,
+            protocol: Spoken::Http11,
             status: 200,
             flag: Flag::None,
             bytes_in: 100,
@@ -127,7 +127,7 @@ fn our_own_503_is_another_series_than_the_origins() {
         status: 503,
         flag: Flag::UH,
         upstream: None,
-        minor: 0,
+        protocol: Spoken::Http10,
         ..fixture.sample("shop", "stable")
     });
     let sample = |rest: &str| {
