@@ -6,6 +6,8 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::rc::Rc;
 use std::time::Duration;
 
+use rustix::io::Errno;
+use rustix::net::SendFlags;
 use tokio::net::UdpSocket;
 
 use super::drop::Dropped;
@@ -111,16 +113,17 @@ impl Session {
             && self.endpoint.state.is_available()
     }
 
-    /// Sends a datagram of the client.
+    /// Sends a datagram of the client. Asked of the kernel itself: the driver has not heard yet that a new socket has
+    /// room, and there is always room but in a flood.
     pub(super) fn send(&self, datagram: &[u8], now: u64) -> Sent {
-        match self.upstream.try_send(datagram) {
+        match rustix::net::send(&self.upstream, datagram, SendFlags::empty()) {
             Ok(_) => {
                 self.received
                     .set(self.received.get() + datagram.len() as u64);
                 self.last.set(now);
                 Sent::Yes
             }
-            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+            Err(Errno::CONNREFUSED) => {
                 self.refuse();
                 Sent::Refused
             }
@@ -151,8 +154,9 @@ impl Session {
             }
         };
         self.last.set(relay.worker.timers.now());
-        let sent = relay.socket.try_send_to(&scratch[..len], self.client);
-        sent.map_err(|_| Dropped::Client)?;
+        let answer = scratch.get(..len).unwrap_or_default();
+        rustix::net::sendto(&relay.socket, answer, SendFlags::empty(), &self.client)
+            .map_err(|_| Dropped::Client)?;
         self.sent.set(self.sent.get() + len as u64);
         Ok(true)
     }

@@ -185,8 +185,12 @@ pub(super) struct UdpClient(UdpSocket);
 
 impl UdpClient {
     pub(super) fn of(weir: &Weir) -> Self {
+        Self::at(weir.addr())
+    }
+
+    pub(super) fn at(addr: SocketAddr) -> Self {
         let socket = UdpSocket::bind("127.0.0.1:0").expect("bind an ephemeral port");
-        socket.connect(weir.addr()).expect("connect");
+        socket.connect(addr).expect("connect");
         Self(socket)
     }
 

@@ -125,7 +125,7 @@ fn a_reset_is_passed_on_as_a_reset() {
     let weir = Weir::start(&setup(&[("stable", &origin)]));
     let mut client = connect(&weir);
     client.send("go").expect("send");
-    let error = client.to_end().expect_err("not an orderly end");
+    let error = client.some().expect_err("not an orderly end");
     assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset, "{error}");
     assert_eq!(log_lines(&weir, 1)[0]["flags"], "UC");
 }
