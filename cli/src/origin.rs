@@ -8,6 +8,7 @@
 mod answer;
 mod body;
 mod identity;
+mod plain;
 mod plan;
 mod websocket;
 
@@ -23,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub(crate) use identity::Identity;
+pub(crate) use plain::Plain;
 pub(crate) use plan::Defaults;
 
 use answer::Origin as Service;

@@ -9,7 +9,7 @@ use clap::Args;
 use tokio_util::sync::CancellationToken;
 
 use crate::exit::{Exit, Failure, Outcome};
-use crate::origin::{Defaults, Identity, Origin, Worker};
+use crate::origin::{Defaults, Identity, Origin, Plain, Worker};
 use crate::signals::Ending;
 use crate::units;
 
@@ -32,7 +32,8 @@ What it answers (by path, or by query on any path):
 Examples:
   weir origin --listen 127.0.0.1:9001 --name shop-1 --version stable
   weir origin --listen 127.0.0.1:9001 --count 3        # three ports: 9001, 9002, 9003
-  weir origin --version canary --fail 10% --delay 50ms";
+  weir origin --version canary --fail 10% --delay 50ms
+  weir origin --tcp 127.0.0.1:9001 --udp 127.0.0.1:9001   # says `NAME VERSION`, then echoes; no HTTP";
 
 /// A small test origin for demos, examples and tests
 #[derive(Debug, Args)]
@@ -46,6 +47,12 @@ pub(crate) struct OriginArgs {
         value_delimiter = ','
     )]
     listen: Vec<SocketAddr>,
+    /// Also a TCP server here, which says its name and version in a line and echoes
+    #[arg(long, value_name = "ADDR", value_delimiter = ',')]
+    tcp: Vec<SocketAddr>,
+    /// Also a UDP server here, which puts its name and version in front of a datagram and sends it back
+    #[arg(long, value_name = "ADDR", value_delimiter = ',')]
+    udp: Vec<SocketAddr>,
     /// The name it answers with, also in `x-origin-name`
     #[arg(long, default_value = "origin", env = "WEIR_ORIGIN_NAME")]
     name: String,
@@ -75,6 +82,10 @@ pub(crate) fn run(args: OriginArgs) -> Outcome {
     for origin in &origins {
         eprintln!("listening on {}", origin.address());
     }
+    let plain = bind_plain(&args)?;
+    for plain in &plain {
+        eprintln!("listening on {}", plain.address()?);
+    }
     let stop = CancellationToken::new();
     let mut shards: Vec<Vec<Worker>> = Vec::new();
     for _ in 0..args.threads.get() {
@@ -85,10 +96,10 @@ pub(crate) fn run(args: OriginArgs) -> Outcome {
         .into_iter()
         .map(|workers| {
             let stop = stop.clone();
-            std::thread::spawn(move || serve(workers, &stop, args.drain, false))
+            std::thread::spawn(move || serve(workers, Vec::new(), &stop, args.drain, false))
         })
         .collect();
-    serve(mine, &stop, args.drain, true)?;
+    serve(mine, plain, &stop, args.drain, true)?;
     for thread in others {
         thread
             .join()
@@ -100,6 +111,7 @@ pub(crate) fn run(args: OriginArgs) -> Outcome {
 /// Runs workers on a runtime of this thread; one thread also waits for the signal that stops all.
 fn serve(
     workers: Vec<Worker>,
+    plain: Vec<Plain>,
     stop: &CancellationToken,
     drain: Duration,
     signals: bool,
@@ -118,10 +130,13 @@ fn serve(
                 std::process::exit(i32::from(Exit::Failure as u8));
             });
         }
-        let serving: Vec<_> = workers
+        let workers = workers
             .into_iter()
-            .map(|w| tokio::spawn(w.serve(stop.clone(), drain)))
-            .collect();
+            .map(|w| tokio::spawn(w.serve(stop.clone(), drain)));
+        let plain = plain
+            .into_iter()
+            .map(|p| tokio::spawn(p.serve(stop.clone())));
+        let serving: Vec<_> = workers.chain(plain).collect();
         for task in serving {
             task.await
                 .map_err(|_| Failure::runtime("an accept loop panicked"))??;
@@ -131,7 +146,9 @@ fn serve(
 }
 
 fn bind(args: &OriginArgs) -> Result<Vec<Origin>, Failure> {
+    let only_plain = !(args.tcp.is_empty() && args.udp.is_empty());
     let addresses = match args.listen.is_empty() {
+        true if only_plain => Vec::new(),
         true => vec![default_listen()],
         false => args.listen.clone(),
     };
@@ -159,6 +176,25 @@ fn bind(args: &OriginArgs) -> Result<Vec<Origin>, Failure> {
         origins.push(origin);
     }
     Ok(origins)
+}
+
+/// The addresses below HTTP, all under the one name.
+fn bind_plain(args: &OriginArgs) -> Result<Vec<Plain>, Failure> {
+    let identity =
+        Identity::new(&args.name, &args.version).map_err(|why| Failure::new(Exit::Usage, why))?;
+    let failed = |address: &SocketAddr, e: std::io::Error| {
+        Failure::runtime(format!("cannot listen on {address}: {e}"))
+            .help("choose another address; port 0 takes a free one")
+    };
+    let tcp = args
+        .tcp
+        .iter()
+        .map(|a| Plain::tcp(*a, identity.clone()).map_err(|e| failed(a, e)));
+    let udp = args
+        .udp
+        .iter()
+        .map(|a| Plain::udp(*a, identity.clone()).map_err(|e| failed(a, e)));
+    tcp.chain(udp).collect()
 }
 
 /// The k-th port from the first; port 0 stays 0, and each bind takes another free port.

@@ -1,3 +1,8 @@
+#![allow(
+    clippy::indexing_slicing,
+    reason = "what a test gets wrong, it may panic of"
+)]
+
 use proptest::prelude::*;
 
 use super::*;
