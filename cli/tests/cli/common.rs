@@ -128,10 +128,10 @@ fn listening(lines: &mut BufReader<ChildStderr>) -> SocketAddr {
     let mut line = String::new();
     lines.read_line(&mut line).unwrap();
     let address = line.trim().strip_prefix("listening on ");
-    address
-        .unwrap_or_else(|| panic!("instead of an address: {line:?}"))
-        .parse()
-        .unwrap()
+    let address = address.unwrap_or_else(|| panic!("instead of an address: {line:?}"));
+    // Below HTTP the transport stands before it.
+    let address = address.rsplit(' ').next().unwrap_or(address);
+    address.parse().unwrap()
 }
 
 /// A connection that gives up after [`PATIENCE`].

@@ -235,3 +235,31 @@ fn read_until(stream: &mut TcpStream, what: &str) -> String {
     }
     seen
 }
+
+#[test]
+fn below_http_it_says_who_it_is_and_sends_back_what_it_gets() {
+    let args = [
+        "--tcp",
+        "127.0.0.1:0",
+        "--udp",
+        "127.0.0.1:0",
+        "--name",
+        "db",
+    ];
+    let (_origin, at) = origin(&args, 2);
+    let mut stream = connect(at[0]);
+    stream.write_all(b"hello").unwrap();
+    stream.shutdown(std::net::Shutdown::Write).unwrap();
+    let mut said = String::new();
+    stream.read_to_string(&mut said).unwrap();
+    assert_eq!(said, "db stable\nhello");
+
+    let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    socket
+        .set_read_timeout(Some(Duration::from_secs(10)))
+        .unwrap();
+    socket.send_to(b"hello", at[1]).unwrap();
+    let mut buffer = [0; 100];
+    let (len, _) = socket.recv_from(&mut buffer).unwrap();
+    assert_eq!(&buffer[..len], b"db stable hello");
+}

@@ -12,8 +12,8 @@ pub(crate) const BACKLOG: i32 = 4096;
 /// Why an address cannot be bound, and what to look at next.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum BindError {
-    #[error("{0} is taken by another process; find it with `ss -lntup 'sport = :{port}'` or choose another port", port = .0.port())]
-    Taken(SocketAddr),
+    #[error("{0} is taken by another process; find it with `ss -l{kind}np 'sport = :{port}'` or choose another port", port = .0.port(), kind = .1.letter())]
+    Taken(SocketAddr, Transport),
     #[error(
         "{0} needs a privilege: ports below {1} need CAP_NET_BIND_SERVICE, or \
          `sysctl net.ipv4.ip_unprivileged_port_start={port}`; or choose a higher port", port = .0.port()
@@ -39,6 +39,16 @@ pub(crate) enum Transport {
     Udp,
 }
 
+impl Transport {
+    /// As `ss` takes it.
+    fn letter(self) -> char {
+        match self {
+            Self::Tcp => 't',
+            Self::Udp => 'u',
+        }
+    }
+}
+
 impl From<Protocol> for Transport {
     fn from(protocol: Protocol) -> Self {
         match protocol {
@@ -60,7 +70,7 @@ pub(crate) fn bind(
     beside_ours: bool,
 ) -> Result<Sockets, BindError> {
     let explain = |error: io::Error| match error.kind() {
-        io::ErrorKind::AddrInUse => BindError::Taken(address),
+        io::ErrorKind::AddrInUse => BindError::Taken(address, transport),
         io::ErrorKind::PermissionDenied => BindError::Denied(address, 1024),
         io::ErrorKind::AddrNotAvailable => BindError::NotOurs(address),
         _ => BindError::Other(address, error),
@@ -127,7 +137,7 @@ mod tests {
         let first = bind_tcp("127.0.0.1:0".parse().unwrap(), 1, false).unwrap();
         let address = first[0].local_addr().unwrap();
         let error = bind_tcp(address, 1, false).unwrap_err();
-        assert!(matches!(error, BindError::Taken(_)), "{error}");
+        assert!(matches!(error, BindError::Taken(..)), "{error}");
         assert!(error.to_string().contains(&address.port().to_string()));
     }
 
@@ -140,7 +150,7 @@ mod tests {
         };
         let address = first[0].local_addr().unwrap();
         let error = bind(address, Transport::Udp, 1, false).unwrap_err();
-        assert!(matches!(error, BindError::Taken(_)), "{error}");
+        assert!(matches!(error, BindError::Taken(..)), "{error}");
         assert!(bind(address, Transport::Tcp, 1, false).is_ok());
     }
 

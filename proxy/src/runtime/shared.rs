@@ -285,7 +285,7 @@ fn bind_patiently(
 ) -> Result<Sockets, BindError> {
     for _ in 0..10 {
         match bind(address, transport, count, beside_ours) {
-            Err(BindError::Taken(_)) => std::thread::sleep(Duration::from_millis(20)),
+            Err(BindError::Taken(..)) => std::thread::sleep(Duration::from_millis(20)),
             done => return done,
         }
     }
