@@ -1,7 +1,7 @@
 //! Finding an endpoint and connecting to it. Nothing has been sent yet, so that another is tried without harm.
 
 use std::rc::Rc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use weir_config::model::ProxyVersion;
 
@@ -24,6 +24,8 @@ pub(super) struct Connected {
     pub(super) _in_flight: InFlight,
     /// The PROXY header to send.
     pub(super) header: Option<ProxyVersion>,
+    /// How long nothing may move, by the service.
+    pub(super) idle: Duration,
 }
 
 /// Connects to an endpoint of the route's choice.
@@ -57,6 +59,7 @@ async fn by_generation(
     let service = &choice.service.table.service;
     let timeout_ms = service.pool.connect_timeout.as_millis() as u64;
     let header = service.proxy_protocol;
+    let idle = service.pool.stream_idle_timeout;
     let version = &choice.service.versions[choice.version];
     let mut tried: Vec<Rc<LocalEndpoint>> = Vec::new();
     loop {
@@ -72,6 +75,7 @@ async fn by_generation(
                     lease,
                     _in_flight: in_flight,
                     header,
+                    idle,
                 });
             }
             Err(error) if tried.len() >= usize::from(MORE_TRIES) => return Err(error),

@@ -132,7 +132,8 @@ async fn serve(
         entry,
         front,
         guarded,
-        listener.limits.stream_idle_timeout,
+        // What either end sets shorter holds.
+        listener.limits.stream_idle_timeout.min(connected.idle),
     )
     .await
 }
