@@ -1,6 +1,7 @@
 //! What streams of TCP and UDP have in common: the way to an endpoint's service, and the record at the end.
 
 mod entry;
+pub(crate) mod place;
 
 use weir_decide::route::Request;
 

@@ -1,31 +1,27 @@
 //! Finding an endpoint and connecting to it. Nothing has been sent yet, so that another is tried without harm.
 
 use std::rc::Rc;
-use std::time::{Duration, Instant};
-
-use weir_config::model::ProxyVersion;
+use std::time::Instant;
 
 use super::error::StreamError;
 use super::serve::Client;
+use crate::stream::place::{self, Judge, NoPlace, Place};
 use crate::stream::{self, Entry, NoWay};
 use crate::timer::Rung;
 use crate::upstream::connect::{ConnectError, connect};
 use crate::upstream::local::{Local, LocalEndpoint};
-use crate::upstream::pick::{self, NoChoice};
-use crate::upstream::pool::{InFlight, Lease};
+use crate::upstream::permit::{InFlight, Permit};
+use crate::upstream::pick::{Choice, NoChoice};
+use crate::upstream::pool::Lease;
 
 /// Tries beyond the first.
-const MORE_TRIES: u8 = 2;
+const MORE_TRIES: usize = 2;
 
 /// A connection to an endpoint.
 pub(super) struct Connected {
     pub(super) lease: Lease,
-    /// The stream weighs on the endpoint as long as it lives (semantics 10).
-    pub(super) _in_flight: InFlight,
-    /// The PROXY header to send.
-    pub(super) header: Option<ProxyVersion>,
-    /// How long nothing may move, by the service.
-    pub(super) idle: Duration,
+    pub(super) judge: Judge,
+    _in_flight: InFlight,
 }
 
 /// Connects to an endpoint of the route's choice.
@@ -47,57 +43,87 @@ async fn by_generation(
     local: &Rc<Local>,
     entry: &mut Entry,
 ) -> Result<Connected, StreamError> {
+    let choice = choose(client, local, entry)?;
+    let judge = Judge::of(&choice);
+    let mut tried: Vec<Rc<LocalEndpoint>> = Vec::new();
+    // Held while a retry goes on, see `Permit::retry`.
+    let mut _retrying = None;
+    loop {
+        let place = take_place(client, &choice, &tried)?;
+        entry.attempts = entry.attempts.saturating_add(1);
+        entry.endpoint = Some(Rc::clone(&place.endpoint));
+        let endpoint = Rc::clone(&place.endpoint);
+        let asked = Instant::now();
+        let error = match open(client, place, &judge).await {
+            Ok((lease, in_flight)) => {
+                entry.upstream = Some(entry.started.elapsed());
+                judge.succeeded(&client.worker, &endpoint, asked.elapsed());
+                return Ok(Connected {
+                    lease,
+                    judge,
+                    _in_flight: in_flight,
+                });
+            }
+            Err(error) => error,
+        };
+        if !matches!(error, StreamError::Removed) {
+            judge.failed(&client.worker, &endpoint);
+        }
+        if tried.len() >= MORE_TRIES {
+            return Err(error);
+        }
+        match Permit::retry(&choice.service) {
+            Ok(permit) => _retrying = Some(permit),
+            // The budget is spent (semantics 26).
+            Err(_) => return Err(error),
+        }
+        client.worker.metrics.retried("connect-failure");
+        tried.push(endpoint);
+    }
+}
+
+fn choose(client: &Client, local: &Local, entry: &mut Entry) -> Result<Choice, StreamError> {
     let table = local
         .snapshot
         .listener(client.listener)
         .ok_or(StreamError::NoRoute)?;
-    let choice = stream::choose(local, client.listener, table, entry).map_err(|no| match no {
+    stream::choose(local, client.listener, table, entry).map_err(|no| match no {
         NoWay::Route => StreamError::NoRoute,
         NoWay::Choice(NoChoice::NoBackend) => StreamError::NoBackend,
         NoWay::Choice(NoChoice::NoEndpoint) => StreamError::NoEndpoint,
-    })?;
-    let service = &choice.service.table.service;
-    let timeout_ms = service.pool.connect_timeout.as_millis() as u64;
-    let header = service.proxy_protocol;
-    let idle = service.pool.stream_idle_timeout;
-    let version = &choice.service.versions[choice.version];
-    let mut tried: Vec<Rc<LocalEndpoint>> = Vec::new();
-    loop {
-        let picked = pick::endpoint(version, &tried, &mut client.worker.random.borrow_mut());
-        let endpoint = picked.ok_or(StreamError::NoEndpoint)?;
-        entry.attempts = entry.attempts.saturating_add(1);
-        entry.endpoint = Some(Rc::clone(&endpoint));
-        let in_flight = InFlight::new(&endpoint);
-        match open(client, &endpoint, timeout_ms).await {
-            Ok(lease) => {
-                entry.upstream = Some(entry.started.elapsed());
-                return Ok(Connected {
-                    lease,
-                    _in_flight: in_flight,
-                    header,
-                    idle,
-                });
-            }
-            Err(error) if tried.len() >= usize::from(MORE_TRIES) => return Err(error),
-            Err(_) => {
-                endpoint.state.count_error();
-                client.worker.metrics.retried("connect-failure");
-                tried.push(endpoint);
-            }
-        }
-    }
+    })
+}
+
+fn take_place(
+    client: &Client,
+    choice: &Choice,
+    tried: &[Rc<LocalEndpoint>],
+) -> Result<Place, StreamError> {
+    let worker = &client.worker;
+    place::pick(worker, choice, tried, client.source().ip())
+        .and_then(|endpoint| place::take(worker, &choice.service, &endpoint))
+        .map_err(|no| match no {
+            NoPlace::NoEndpoint => StreamError::NoEndpoint,
+            NoPlace::Overloaded => StreamError::Overloaded,
+        })
 }
 
 async fn open(
     client: &Client,
-    endpoint: &Rc<LocalEndpoint>,
-    timeout_ms: u64,
-) -> Result<Lease, StreamError> {
+    place: Place,
+    judge: &Judge,
+) -> Result<(Lease, InFlight), StreamError> {
+    let Place {
+        endpoint,
+        in_flight,
+        open,
+    } = place;
+    let timeout_ms = judge.service.pool.connect_timeout.as_millis() as u64;
     let now = client.worker.timers.refresh(Instant::now());
-    client.alarm.set_endpoint(Some(Rc::clone(endpoint)));
+    client.alarm.set_endpoint(Some(Rc::clone(&endpoint)));
     client.alarm.set(now + timeout_ms);
     match connect(endpoint.state.address, &client.alarm).await {
-        Ok(stream) => Ok(Lease::new(stream, endpoint, &client.worker.upstream_open)),
+        Ok(stream) => Ok((Lease::new(stream, &endpoint, open), in_flight)),
         Err(ConnectError::Io(error)) => Err(StreamError::Connect(error)),
         Err(ConnectError::Rung(Rung::Removed)) => Err(StreamError::Removed),
         Err(ConnectError::Rung(_)) => Err(StreamError::ConnectTimeout),

@@ -23,6 +23,8 @@ pub(super) enum StreamError {
     NoBackend,
     #[error("no endpoint of the service can take a connection now")]
     NoEndpoint,
+    #[error("the service has as many connections as it may")]
+    Overloaded,
     #[error("no connection to the endpoint: {0}")]
     Connect(io::Error),
     #[error("the endpoint could not be reached in time")]
@@ -45,6 +47,7 @@ impl StreamError {
             Self::Receive(_) | Self::Forged | Self::Hello(_) | Self::HelloTimeout => Flag::DPE,
             Self::NoRoute | Self::NoBackend => Flag::NR,
             Self::NoEndpoint => Flag::UH,
+            Self::Overloaded => Flag::UO,
             Self::Connect(_) | Self::ConnectTimeout => Flag::UF,
             Self::Endpoint | Self::Removed => Flag::UC,
             Self::Idle => Flag::SI,
@@ -58,18 +61,12 @@ impl StreamError {
             // unrecognized_name
             Self::NoRoute => Some(112),
             // internal_error: it may try again.
-            Self::NoBackend | Self::NoEndpoint | Self::Connect(_) | Self::ConnectTimeout => {
-                Some(80)
-            }
+            Self::NoBackend
+            | Self::NoEndpoint
+            | Self::Overloaded
+            | Self::Connect(_)
+            | Self::ConnectTimeout => Some(80),
             _ => None,
         }
-    }
-
-    /// Whether the endpoint is to blame.
-    pub(super) fn blames_endpoint(&self) -> bool {
-        matches!(
-            self,
-            Self::Connect(_) | Self::ConnectTimeout | Self::Endpoint
-        )
     }
 }

@@ -35,7 +35,7 @@ pub(super) struct Client {
 
 impl Client {
     /// For whom the connection is made.
-    fn source(&self) -> SocketAddr {
+    pub(super) fn source(&self) -> SocketAddr {
         let said = self.said.addresses;
         said.map_or(self.peer, |addresses| addresses.source)
     }
@@ -91,11 +91,6 @@ pub(crate) async fn connection(
     if let Err(error) = serve(&mut client, &mut entry, &settings).await {
         tracing::debug!(%error, peer = %client.peer, "a stream ended early");
         entry.flag = error.flag();
-        if error.blames_endpoint()
-            && let Some(endpoint) = &entry.endpoint
-        {
-            endpoint.state.count_error();
-        }
         if let (Spoken::Tls, Some(alert)) = (spoken, error.alert()) {
             say(&mut client, alert).await;
         }
@@ -124,18 +119,19 @@ async fn serve(
         entry.server_name = hello::server_name(client, &listener.limits).await?;
     }
     let mut connected = attempt::endpoint(client, entry).await?;
-    let front = client.header(connected.header);
+    let service = &connected.judge.service;
+    let front = client.header(service.proxy_protocol);
+    // What either end sets shorter holds.
+    let idle = (listener.limits.stream_idle_timeout).min(service.pool.stream_idle_timeout);
     let guarded = client.said.suspect;
-    relay::join(
-        client,
-        &mut connected.lease.stream,
-        entry,
-        front,
-        guarded,
-        // What either end sets shorter holds.
-        listener.limits.stream_idle_timeout.min(connected.idle),
-    )
-    .await
+    let stream = &mut connected.lease.stream;
+    let ended = relay::join(client, stream, entry, front, guarded, idle).await;
+    // One that takes connections and breaks them off unused is no better than one that takes none.
+    if matches!(ended, Err(StreamError::Endpoint)) && entry.bytes_out == 0 {
+        let endpoint = &connected.lease.endpoint;
+        connected.judge.failed(&client.worker, endpoint);
+    }
+    ended
 }
 
 /// A fatal alert in the clear, before any key is agreed on (RFC 8446, section 5.1 and 6).

@@ -10,6 +10,8 @@ pub(super) enum Dropped {
     /// No route takes it, or the route leads to no service.
     NoRoute,
     NoEndpoint,
+    /// The service has as many sessions and connections as it may.
+    Overloaded,
     /// The endpoint's side does not keep up, or refuses.
     Endpoint,
     /// The client's side does not keep up, or refuses.
@@ -24,6 +26,7 @@ impl Dropped {
             Self::TooLong => "too-long",
             Self::NoRoute => "no-route",
             Self::NoEndpoint => "no-endpoint",
+            Self::Overloaded => "overloaded",
             Self::Endpoint => "endpoint",
             Self::Client => "client",
         }

@@ -11,11 +11,12 @@ use tokio::net::UdpSocket;
 use super::drop::Dropped;
 use super::session::{self, Sent, Session};
 use crate::listener::stop::{Ending, Serving, Stop};
-use crate::snapshot::{LabelId, ListenerId};
+use crate::snapshot::{LabelId, ListenerId, ListenerTable};
+use crate::stream::place::{self, Judge, NoPlace};
 use crate::stream::{self, Entry, NoWay};
 use crate::telemetry::Spoken;
-use crate::upstream::local::LocalEndpoint;
-use crate::upstream::pick::{self, NoChoice};
+use crate::upstream::local::Local;
+use crate::upstream::pick::NoChoice;
 use crate::worker::Worker;
 
 /// Datagrams taken in one turn before others on the worker get theirs.
@@ -107,63 +108,61 @@ impl Relay {
             return Err((LabelId::default(), Dropped::NoRoute));
         };
         let limits = &table.listener.udp;
-        let now = self.worker.timers.now();
         let because = |dropped| (table.label, dropped);
         if datagram.len() > limits.max_packet {
             return Err(because(Dropped::TooLong));
         }
         let known = self.sessions.borrow().get(&client).cloned();
-        let refused = match &known {
-            Some(session) if session.is_usable() => match session.send(datagram, now) {
+        if let Some(session) = known.as_ref().filter(|s| s.is_usable()) {
+            match session.send(datagram, &self.worker) {
                 Sent::Yes => return Ok(()),
                 Sent::Full => return Err(because(Dropped::Endpoint)),
                 // It was a word of an earlier datagram: this one has not left yet.
-                Sent::Refused => Some(Rc::clone(session.endpoint())),
-            },
-            Some(session) => Some(Rc::clone(session.endpoint())),
-            None => None,
-        };
-        let full = self.sessions.borrow().len() >= limits.max_sessions
-            || self.worker.timers.len() >= self.worker.max_connections;
-        if known.is_none() && (full || !takes_new) {
+                Sent::Refused => {}
+            }
+        }
+        let full = self.sessions.borrow().len() >= limits.max_sessions && known.is_none();
+        let no_room = self.worker.timers.len() >= self.worker.max_connections;
+        if full || no_room || (known.is_none() && !takes_new) {
             return Err(because(Dropped::Sessions));
         }
-        if let Some(old) = known {
-            old.end();
-        }
         let session = self
-            .open(client, &Vec::from_iter(refused))
+            .session(&local, table, client, known)
             .map_err(because)?;
-        match session.send(datagram, now) {
+        match session.send(datagram, &self.worker) {
             Sent::Yes => Ok(()),
             Sent::Full | Sent::Refused => Err(because(Dropped::Endpoint)),
         }
     }
 
-    /// Begins a session, with an endpoint other than the one that refused if there is one.
-    fn open(
+    /// Begins a session. One whose endpoint takes no more is put in its place; with nobody better it goes on.
+    fn session(
         self: &Rc<Self>,
+        local: &Local,
+        table: &ListenerTable,
         client: SocketAddr,
-        refused: &[Rc<LocalEndpoint>],
+        old: Option<Rc<Session>>,
     ) -> Result<Rc<Session>, Dropped> {
-        let local = self.worker.local();
-        let table = local
-            .snapshot
-            .listener(self.listener)
-            .ok_or(Dropped::NoRoute)?;
+        let worker = &self.worker;
         let mut entry = Entry::new(Spoken::Udp, table.listener.name.clone(), table.label);
-        let choice = stream::choose(&local, self.listener, table, &mut entry);
+        let choice = stream::choose(local, self.listener, table, &mut entry);
         let choice = choice.map_err(|no| match no {
             NoWay::Route | NoWay::Choice(NoChoice::NoBackend) => Dropped::NoRoute,
             NoWay::Choice(NoChoice::NoEndpoint) => Dropped::NoEndpoint,
         })?;
-        let version = &choice.service.versions[choice.version];
-        let endpoint = pick::endpoint(version, refused, &mut self.worker.random.borrow_mut())
-            .ok_or(Dropped::NoEndpoint)?;
+        let tried: Vec<_> = old.iter().map(|old| Rc::clone(old.endpoint())).collect();
+        let endpoint = place::pick(worker, &choice, &tried, client.ip()).map_err(no_place)?;
+        if let Some(old) = old {
+            if Rc::ptr_eq(old.endpoint(), &endpoint) && old.goes_on() {
+                return Ok(old);
+            }
+            old.end();
+        }
+        let place = place::take(worker, &choice.service, &endpoint).map_err(no_place)?;
         entry.attempts = 1;
-        entry.endpoint = Some(Rc::clone(&endpoint));
-        let idle = table.listener.udp.idle_timeout;
-        let session = Session::open(&self.worker, client, &endpoint, table.label, idle)
+        entry.endpoint = Some(endpoint);
+        let listener = (table.label, table.listener.udp.idle_timeout);
+        let session = Session::open(worker, client, place, Judge::of(&choice), listener)
             .map_err(|_| Dropped::Sessions)?;
         let session = Rc::new(session);
         self.sessions
@@ -186,5 +185,12 @@ impl Relay {
         if sessions.is_empty() {
             sessions.shrink_to_fit();
         }
+    }
+}
+
+fn no_place(no: NoPlace) -> Dropped {
+    match no {
+        NoPlace::NoEndpoint => Dropped::NoEndpoint,
+        NoPlace::Overloaded => Dropped::Overloaded,
     }
 }

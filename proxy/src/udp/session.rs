@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 use rustix::net::SendFlags;
@@ -15,10 +15,12 @@ use super::listen::{PER_TURN, Relay};
 use crate::listener::counted::Counted;
 use crate::snapshot::LabelId;
 use crate::stream::Entry;
+use crate::stream::place::{Judge, Place};
 use crate::telemetry::Flag;
 use crate::timer::{AlarmGuard, Rung};
 use crate::upstream::local::LocalEndpoint;
-use crate::upstream::pool::{InFlight, Open};
+use crate::upstream::permit::InFlight;
+use crate::upstream::pool::Open;
 use crate::worker::Worker;
 
 /// How long a session may be silent while the process leaves: nobody ends a session, so silence has to do.
@@ -39,7 +41,10 @@ pub(super) struct Session {
     /// The endpoint's machine said that nobody listens there.
     refused: Cell<bool>,
     ended: Cell<bool>,
-    /// The session weighs on the endpoint as long as it lives (semantics 10).
+    /// An answer has come, which says that the endpoint is well.
+    answered: Cell<bool>,
+    judge: Judge,
+    opened: Instant,
     _in_flight: InFlight,
     _open: Open,
     _counted: Counted,
@@ -63,10 +68,15 @@ impl Session {
     pub(super) fn open(
         worker: &Rc<Worker>,
         client: SocketAddr,
-        endpoint: &Rc<LocalEndpoint>,
-        label: LabelId,
-        idle: Duration,
+        place: Place,
+        judge: Judge,
+        (label, idle): (LabelId, Duration),
     ) -> io::Result<Self> {
+        let Place {
+            endpoint,
+            in_flight,
+            open,
+        } = place;
         let address = endpoint.state.address;
         let any: SocketAddr = match address {
             SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
@@ -78,11 +88,11 @@ impl Session {
         socket.connect(address)?;
         let alarm = worker.timers.alarm();
         alarm.set_idle(true);
-        alarm.set_endpoint(Some(Rc::clone(endpoint)));
+        alarm.set_endpoint(Some(Rc::clone(&endpoint)));
         Ok(Self {
             client,
             upstream: UdpSocket::from_std(socket)?,
-            endpoint: Rc::clone(endpoint),
+            endpoint,
             label,
             alarm,
             idle_ms: idle.as_millis() as u64,
@@ -91,8 +101,11 @@ impl Session {
             received: Cell::new(0),
             refused: Cell::new(false),
             ended: Cell::new(false),
-            _in_flight: InFlight::new(endpoint),
-            _open: Open::new(&worker.upstream_open),
+            answered: Cell::new(false),
+            judge,
+            opened: Instant::now(),
+            _in_flight: in_flight,
+            _open: open,
             _counted: Counted::new(worker, label),
         })
     }
@@ -113,28 +126,34 @@ impl Session {
             && self.endpoint.state.is_available()
     }
 
+    /// Takes up again where nobody better was found; `false` if it is over.
+    pub(super) fn goes_on(&self) -> bool {
+        self.refused.set(false);
+        !self.ended.get() && self.endpoint.cut_at.get() == u64::MAX
+    }
+
     /// Sends a datagram of the client. Asked of the kernel itself: the driver has not heard yet that a new socket has
     /// room, and there is always room but in a flood.
-    pub(super) fn send(&self, datagram: &[u8], now: u64) -> Sent {
+    pub(super) fn send(&self, datagram: &[u8], worker: &Worker) -> Sent {
         match rustix::net::send(&self.upstream, datagram, SendFlags::empty()) {
             Ok(_) => {
                 self.received
                     .set(self.received.get() + datagram.len() as u64);
-                self.last.set(now);
+                self.last.set(worker.timers.now());
                 Sent::Yes
             }
             Err(Errno::CONNREFUSED) => {
-                self.refuse();
+                self.refuse(worker);
                 Sent::Refused
             }
             Err(_) => Sent::Full,
         }
     }
 
-    fn refuse(&self) {
-        if !self.refused.replace(true) {
-            self.endpoint.state.count_error();
-        }
+    fn refuse(&self, worker: &Worker) {
+        self.refused.set(true);
+        self.answered.set(false);
+        self.judge.failed(worker, &self.endpoint);
     }
 
     /// Passes one answer on; `false` if there is none now.
@@ -148,12 +167,16 @@ impl Session {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
             Err(error) => {
                 if error.kind() == io::ErrorKind::ConnectionRefused {
-                    self.refuse();
+                    self.refuse(&relay.worker);
                 }
                 return Ok(true);
             }
         };
         self.last.set(relay.worker.timers.now());
+        if !self.answered.replace(true) {
+            let took = self.opened.elapsed();
+            self.judge.succeeded(&relay.worker, &self.endpoint, took);
+        }
         let answer = scratch.get(..len).unwrap_or_default();
         rustix::net::sendto(&relay.socket, answer, SendFlags::empty(), &self.client)
             .map_err(|_| Dropped::Client)?;

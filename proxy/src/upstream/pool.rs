@@ -8,7 +8,7 @@ use std::sync::Arc;
 use tokio::net::TcpStream;
 
 use super::endpoint::EndpointState;
-use super::local::{LocalEndpoint, LocalService};
+use super::local::{Local, LocalEndpoint, LocalService};
 use super::wait::Waiters;
 
 /// A connection to an endpoint, between requests.
@@ -171,6 +171,21 @@ impl Open {
             count: Rc::clone(count),
             state: Arc::clone(state),
             waiters: Rc::clone(&service.waiters),
+        })
+    }
+}
+
+impl Open {
+    /// The same, where an idle connection to another endpoint of the service may be closed for it.
+    pub(crate) fn take_or_make_room(
+        endpoint: &LocalEndpoint,
+        service: &LocalService,
+        count: &Rc<Cell<usize>>,
+    ) -> Option<Self> {
+        let take = || Self::take(endpoint, service, count);
+        take().or_else(|| {
+            let mut others = Local::endpoints(service).iter();
+            others.any(|other| other.pool.close_one()).then(take)?
         })
     }
 }

@@ -63,7 +63,7 @@ pub(crate) struct Breakers {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(usize)]
 pub(crate) enum Limit {
-    /// Nobody is refused for it: who finds it reached waits, see [`Limit::Pending`].
+    /// No request is refused for it: one that finds it reached waits, see [`Limit::Pending`]. A stream is.
     Connections = 0,
     Pending = 1,
     Requests = 2,

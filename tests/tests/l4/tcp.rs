@@ -9,7 +9,7 @@ use weir_tests::wait::{eventually, within};
 use weir_tests::weir::Weir;
 use weir_tests::wire::Wire;
 
-use super::support::{TcpOrigin, connect, echo, expect, log_lines};
+use super::support::{TcpOrigin, connect, connect_from, echo, expect, log_lines};
 
 fn setup(origins: &[(&str, &TcpOrigin)]) -> Setup {
     let endpoints: Vec<_> = origins.iter().map(|(v, o)| (*v, o.addr())).collect();
@@ -243,6 +243,101 @@ fn an_open_stream_weighs_on_its_endpoint() {
     for endpoint in endpoints["endpoints"].as_array().expect("a list") {
         assert_eq!(endpoint["inFlight"], 10, "{endpoint}");
     }
+}
+
+// semantics 9, 10
+#[test]
+fn connections_beyond_the_limit_are_refused_at_once_and_those_there_are_stay() {
+    let origin = TcpOrigin::named("hi");
+    let setup = Setup::new()
+        .protocol("tcp")
+        .workers(2)
+        .access_log("json")
+        .service_with(
+            "db",
+            &[("stable", origin.addr())],
+            "connectionPool: { tcp: { maxConnections: 3 } }",
+        )
+        .stream("db", "backendRefs: [{ name: db }]");
+    let weir = Weir::start(&setup);
+    let mut open: Vec<Wire> = (0..3).map(|_| connect(&weir)).collect();
+    for wire in &mut open {
+        expect(wire, "hi");
+    }
+    for _ in 0..5 {
+        assert_eq!(connect(&weir).to_end().unwrap_or_default(), b"");
+    }
+    assert!(log_lines(&weir, 5).iter().all(|line| line["flags"] == "UO"));
+    assert_eq!(origin.accepted(), 3);
+    // Whoever leaves makes room.
+    drop(open.pop());
+    eventually("room for another", || {
+        (connect(&weir).exactly(2).ok()? == b"hi").then_some(())
+    });
+    for wire in &mut open {
+        wire.send("x").expect("send");
+        expect(wire, "x");
+    }
+}
+
+#[test]
+fn an_endpoint_that_takes_no_connections_is_ejected() {
+    let origin = TcpOrigin::named("alive");
+    let dead = ports::free();
+    let setup = Setup::new()
+        .protocol("tcp")
+        .access_log("json")
+        .service_with(
+            "db",
+            &[("stable", dead), ("stable", origin.addr())],
+            "loadBalancer: { simple: ROUND_ROBIN }, \
+             outlierDetection: { splitExternalLocalOriginErrors: true, consecutiveLocalOriginFailures: 3 }",
+        )
+        .stream("db", "backendRefs: [{ name: db }]");
+    let weir = Weir::start(&setup);
+    for _ in 0..10 {
+        expect(&mut connect(&weir), "alive");
+    }
+    assert_eq!(weir.metric("weir_retries_total", &["connect-failure"]), 3.0);
+    let endpoints = weir.json("/api/v1/endpoints");
+    let states: Vec<_> = endpoints["endpoints"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(|e| e["state"].clone())
+        .collect();
+    assert!(states.contains(&"ejected".into()), "{states:?}");
+}
+
+#[test]
+fn a_client_keeps_its_endpoint_where_addresses_are_hashed() {
+    let origins = [
+        TcpOrigin::named("1"),
+        TcpOrigin::named("2"),
+        TcpOrigin::named("3"),
+    ];
+    let endpoints: Vec<_> = origins.iter().map(|o| ("stable", o.addr())).collect();
+    let setup = Setup::new()
+        .protocol("tcp")
+        .service_with(
+            "db",
+            &endpoints,
+            "loadBalancer: { consistentHash: { useSourceIp: true } }",
+        )
+        .stream("db", "backendRefs: [{ name: db }]");
+    let weir = Weir::start(&setup);
+    let mut names = Vec::new();
+    for client in 1..30 {
+        let source = format!("127.0.0.{client}");
+        let name = connect_from(&source, &weir).exactly(1).expect("a name");
+        for _ in 0..3 {
+            expect(&mut connect_from(&source, &weir), &name);
+        }
+        names.push(name);
+    }
+    names.sort();
+    names.dedup();
+    assert_eq!(names.len(), 3, "all of them have clients");
 }
 
 // semantics 33

@@ -141,6 +141,42 @@ fn when_an_endpoint_dies_its_clients_go_to_another() {
     assert!(lines.iter().all(|line| line["flags"] == "UC"), "{lines:#?}");
 }
 
+// semantics 9, 10
+#[test]
+fn a_session_counts_as_a_connection_of_its_service() {
+    let origin = UdpOrigin::named("a");
+    let weir = Weir::start(
+        &Setup::new()
+            .protocol("udp")
+            .service_with(
+                "dns",
+                &[("stable", origin.addr())],
+                "connectionPool: { tcp: { maxConnections: 1 } }",
+            )
+            .stream("dns", "backendRefs: [{ name: dns }]"),
+    );
+    let (first, second) = (UdpClient::of(&weir), UdpClient::of(&weir));
+    assert_eq!(first.ask("x"), "a:x");
+    assert_eq!(second.ask_within(b"x", SILENCE), None);
+    assert_eq!(dropped(&weir, "overloaded"), 1.0);
+    assert_eq!(first.ask("y"), "a:y");
+}
+
+#[test]
+fn one_dead_endpoint_alone_costs_one_session_for_a_client_not_one_for_a_datagram() {
+    let origin = UdpOrigin::named("a");
+    let addr = origin.addr();
+    let weir = Weir::start(&setup(&[&origin]));
+    let client = UdpClient::of(&weir);
+    client.ask("x");
+    drop(origin);
+    for _ in 0..20 {
+        client.ask_within(b"y", Duration::from_millis(10));
+    }
+    let total = weir.metric("weir_downstream_connections_total", &["web"]);
+    assert_eq!(total, 1.0, "{addr}");
+}
+
 // semantics 33
 #[test]
 fn when_an_endpoint_is_removed_its_clients_go_to_another_at_once() {

@@ -6,7 +6,7 @@ use super::super::error::ProxyError;
 use super::super::h1::serve::Connection;
 use super::attempt::{Call, Deadlines};
 use crate::timer::Rung;
-use crate::upstream::local::{Local, LocalEndpoint, LocalService};
+use crate::upstream::local::{LocalEndpoint, LocalService};
 use crate::upstream::permit::{InFlight, Permit};
 use crate::upstream::pick::{self, Asked};
 use crate::upstream::pool::{Lease, Open, Pool};
@@ -107,13 +107,7 @@ fn connected(
     if let Some(lease) = Pool::take(endpoint) {
         return Some(Connected::Idle(lease));
     }
-    let open = || Open::take(endpoint, service, &conn.worker.upstream_open);
-    let room = open().or_else(|| {
-        // An idle connection to another endpoint of the service makes room.
-        let mut others = Local::endpoints(service).iter();
-        others.any(|other| other.pool.close_one()).then(open)?
-    });
-    room.map(Connected::Room)
+    Open::take_or_make_room(endpoint, service, &conn.worker.upstream_open).map(Connected::Room)
 }
 
 /// Waits to be called. All workers' waiting is counted, so that those who have idle connections let go of them.
