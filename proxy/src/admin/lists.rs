@@ -202,12 +202,16 @@ pub(super) fn endpoints(snapshot: &Snapshot) -> Endpoints {
     }
 }
 
-fn row(endpoint: &model::Endpoint, state: &EndpointState) -> Endpoint {
-    let standing = state.standing();
-    // Why one that fails is in all the same is worth as much as why one is out.
+/// Why an endpoint is in or out; why one that fails is in all the same is worth as much (semantics 2).
+pub(super) fn reason(state: &EndpointState, standing: &Standing) -> String {
     let refused = (standing.state == "ready")
         .then(|| state.home.refusal(&state.id))
         .flatten();
+    refused.unwrap_or_else(|| standing.reason.to_string())
+}
+
+fn row(endpoint: &model::Endpoint, state: &EndpointState) -> Endpoint {
+    let standing = state.standing();
     Endpoint {
         service: state.service.to_string(),
         id: endpoint.id.to_string(),
@@ -215,7 +219,7 @@ fn row(endpoint: &model::Endpoint, state: &EndpointState) -> Endpoint {
         version: endpoint.version.to_string(),
         weight: endpoint.weight.as_f64(),
         state: standing.state.to_owned(),
-        reason: refused.unwrap_or_else(|| standing.reason.to_string()),
+        reason: reason(state, &standing),
         since: text::time(standing.since),
         until: standing.until.map(text::time),
         available: standing.available,

@@ -60,9 +60,13 @@ fn of_three_endpoints_one_is_ejected_at_most_and_the_refusal_is_counted() {
     );
     assert!(out.len() == 1 && active == 1.0, "{out:?}, {active}");
     assert!(overflow >= 1.0);
-    let explained = weir.cli(&["explain", "GET", "http://a.example/"]);
-    let explained = String::from_utf8_lossy(&explained.stdout).into_owned();
-    assert!(explained.contains("not ejected"), "{explained}");
+    for args in [
+        &["endpoints", "-o", "wide"][..],
+        &["explain", "GET", "http://a.example/"],
+    ] {
+        let told = String::from_utf8_lossy(&weir.cli(args).stdout).into_owned();
+        assert!(told.contains("not ejected"), "{args:?}: {told}");
+    }
 }
 
 // semantics 3
@@ -113,6 +117,11 @@ fn one_that_returns_takes_its_share_and_survives_one_error() {
         let before = failing.count();
         let answers = gets(&weir, 90);
         let share = failing.count() - before;
+        // What it failed weighs on it a little longer where load decides.
+        eventually("its share", || {
+            let _ = gets(&weir, 5);
+            (failing.count() > before).then_some(())
+        });
         status.store(503, Ordering::SeqCst);
         let errors = eventually("an error", || {
             let errors = with_status(&gets(&weir, 1), 503);
@@ -128,7 +137,7 @@ fn one_that_returns_takes_its_share_and_survives_one_error() {
                 90 - with_status(&answers, 200)
             ),
         );
-        assert!((1..=45).contains(&share), "{share} of 90");
+        assert!(share <= 45, "{share} of 90");
         assert_eq!(with_status(&answers, 200), 90);
         assert_eq!(after, "ready");
     }

@@ -2,10 +2,12 @@
 //!
 //! Each test prints a line that begins with `fault:`: what was done, what was expected, what was measured.
 
+mod breaks;
 mod dies;
 mod ejects;
 mod process;
 mod recovers;
+mod retries;
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};

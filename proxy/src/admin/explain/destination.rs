@@ -250,7 +250,7 @@ fn candidates(table: &ServiceTable, version: usize) -> Vec<Candidate> {
             weight: endpoint.weight.as_f64(),
             available: standing.available,
             state: standing.state.to_owned(),
-            reason: standing.reason.to_string(),
+            reason: lists::reason(state, &standing),
             in_flight: state.in_flight(),
         }
     });
