@@ -12,7 +12,7 @@ use super::types::{
 use super::{View, text};
 use crate::snapshot::{ServiceTable, Snapshot};
 use crate::telemetry::metrics::Metrics;
-use crate::upstream::endpoint::EndpointState;
+use crate::upstream::endpoint::{EndpointState, Standing};
 
 pub(super) fn listeners(view: &impl View) -> Listeners {
     let snapshot = view.snapshot();
@@ -202,12 +202,10 @@ pub(super) fn endpoints(snapshot: &Snapshot) -> Endpoints {
     }
 }
 
-/// Why an endpoint is in or out; why one that fails is in all the same is worth as much (semantics 2).
-pub(super) fn reason(state: &EndpointState, standing: &Standing) -> String {
-    let refused = (standing.state == "ready")
-        .then(|| state.home.refusal(&state.id))
-        .flatten();
-    refused.unwrap_or_else(|| standing.reason.to_string())
+/// Why an endpoint that fails is in all the same: worth as much as why one is out (semantics 2).
+pub(super) fn refusal(state: &EndpointState, standing: &Standing) -> Option<String> {
+    let ready = standing.state == "ready";
+    ready.then(|| state.home.refusal(&state.id)).flatten()
 }
 
 fn row(endpoint: &model::Endpoint, state: &EndpointState) -> Endpoint {
@@ -219,7 +217,7 @@ fn row(endpoint: &model::Endpoint, state: &EndpointState) -> Endpoint {
         version: endpoint.version.to_string(),
         weight: endpoint.weight.as_f64(),
         state: standing.state.to_owned(),
-        reason: reason(state, &standing),
+        reason: refusal(state, &standing).unwrap_or_else(|| standing.reason.to_string()),
         since: text::time(standing.since),
         until: standing.until.map(text::time),
         available: standing.available,

@@ -2,6 +2,7 @@
 //!
 //! Each test prints a line that begins with `fault:`: what was done, what was expected, what was measured.
 
+mod balances;
 mod breaks;
 mod dies;
 mod ejects;

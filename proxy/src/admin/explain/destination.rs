@@ -4,7 +4,7 @@ use weir_config::model::StickyKey;
 use weir_decide::split;
 
 use super::question::Question;
-use crate::admin::lists::share;
+use crate::admin::lists::{refusal, share};
 use crate::admin::text;
 use crate::admin::types::{Candidate, Destination, Leaf, Pick, Sticky};
 use crate::snapshot::{self, RuleTable, ServiceTable, Snapshot};
@@ -250,7 +250,8 @@ fn candidates(table: &ServiceTable, version: usize) -> Vec<Candidate> {
             weight: endpoint.weight.as_f64(),
             available: standing.available,
             state: standing.state.to_owned(),
-            reason: lists::reason(state, &standing),
+            reason: standing.reason.to_string(),
+            not_ejected: refusal(state, &standing),
             in_flight: state.in_flight(),
         }
     });
