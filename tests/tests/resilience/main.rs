@@ -9,6 +9,7 @@ mod ejects;
 mod process;
 mod recovers;
 mod retries;
+mod starves;
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
