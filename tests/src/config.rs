@@ -103,12 +103,7 @@ impl Setup {
 
     /// As [`Setup::service`], with more keys in YAML's flow style.
     #[must_use]
-    pub fn service_with(
-        self,
-        name: &str,
-        endpoints: &[(&str, SocketAddr)],
-        keys: &str,
-    ) -> Self {
+    pub fn service_with(self, name: &str, endpoints: &[(&str, SocketAddr)], keys: &str) -> Self {
         let list: Vec<String> = endpoints
             .iter()
             .map(|(version, addr)| format!("address: \"{addr}\", version: {version}"))
@@ -119,7 +114,10 @@ impl Setup {
     /// As [`Setup::service_with`], with each endpoint as its keys in YAML's flow style.
     #[must_use]
     pub fn service_of(mut self, name: &str, endpoints: &[String], keys: &str) -> Self {
-        let list: Vec<String> = endpoints.iter().map(|keys| format!("{{ {keys} }}")).collect();
+        let list: Vec<String> = endpoints
+            .iter()
+            .map(|keys| format!("{{ {keys} }}"))
+            .collect();
         let keys = if keys.is_empty() {
             String::new()
         } else {

@@ -68,7 +68,9 @@ impl Load {
                     Arc::clone(&judge),
                 );
                 let request = request.to_owned();
-                std::thread::spawn(move || work(addr, &request, rest, &stop, &done, &report, &*judge))
+                std::thread::spawn(move || {
+                    work(addr, &request, rest, &stop, &done, &report, &*judge)
+                })
             })
             .collect();
         Self {

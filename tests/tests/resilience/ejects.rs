@@ -46,7 +46,10 @@ fn of_three_endpoints_one_is_ejected_at_most_and_the_refusal_is_counted() {
     let addrs = [bad.addr(), worse.addr(), well.addr()];
     let weir = Weir::start(&routed(&addrs, &keys(""), NO_RETRY));
     let answers = gets(&weir, 90);
-    let out: Vec<_> = addrs.iter().filter(|a| state(&weir, **a) == "ejected").collect();
+    let out: Vec<_> = addrs
+        .iter()
+        .filter(|a| state(&weir, **a) == "ejected")
+        .collect();
     let overflow = weir.metric("weir_ejections_overflow_total", &[]);
     let active = weir.metric("weir_ejections_active", &[]);
     fault(
@@ -105,7 +108,8 @@ fn one_that_returns_takes_its_share_and_survives_one_error() {
     let addrs = [failing.addr(), others[0].addr(), others[1].addr()];
     let outlier = "interval: 200ms, baseEjectionTime: 1s, successRate: { enabled: false }";
     for balancer in ["ROUND_ROBIN", "LEAST_REQUEST"] {
-        let keys = format!("loadBalancer: {{ simple: {balancer} }}, outlierDetection: {{ {outlier} }}");
+        let keys =
+            format!("loadBalancer: {{ simple: {balancer} }}, outlierDetection: {{ {outlier} }}");
         let weir = Weir::start(&routed(&addrs, &keys, NO_RETRY));
         status.store(503, Ordering::SeqCst);
         eventually("its ejection", || {

@@ -33,9 +33,7 @@ fn fault(what: &str, expected: &str, measured: &str) {
 /// Service `app` with these endpoints and keys, behind two workers.
 fn app(endpoints: &[SocketAddr], keys: &str) -> Setup {
     let list: Vec<_> = endpoints.iter().map(|addr| ("stable", *addr)).collect();
-    Setup::new()
-        .workers(2)
-        .service_with("app", &list, keys)
+    Setup::new().workers(2).service_with("app", &list, keys)
 }
 
 /// [`app`] with a route that leads there, with these further keys of its rule.
@@ -45,7 +43,10 @@ fn routed(endpoints: &[SocketAddr], keys: &str, rule: &str) -> Setup {
 
 fn to_app(setup: Setup, rule: &str) -> Setup {
     let comma = if rule.is_empty() { "" } else { ", " };
-    setup.route("app", &format!("backendRefs: [{{ name: app }}]{comma}{rule}"))
+    setup.route(
+        "app",
+        &format!("backendRefs: [{{ name: app }}]{comma}{rule}"),
+    )
 }
 
 /// An endpoint of the first service, as the API tells it.
@@ -54,7 +55,9 @@ fn endpoint(weir: &Weir, addr: SocketAddr) -> Value {
     let all = all["endpoints"].as_array().expect("a list of endpoints");
     let addr = addr.to_string();
     let found = all.iter().find(|endpoint| endpoint["address"] == *addr);
-    found.unwrap_or_else(|| panic!("no {addr} in {all:?}")).clone()
+    found
+        .unwrap_or_else(|| panic!("no {addr} in {all:?}"))
+        .clone()
 }
 
 fn state(weir: &Weir, addr: SocketAddr) -> String {

@@ -54,7 +54,10 @@ fn all_down_and_back_recovers_within_a_probe_and_without_a_flood() {
     drop(origins);
     let down = Instant::now();
     eventually("everybody to be out", || {
-        addrs.iter().all(|a| state(&weir, *a) != "ready").then_some(())
+        addrs
+            .iter()
+            .all(|a| state(&weir, *a) != "ready")
+            .then_some(())
     });
     let down = down.elapsed();
     let origins = start_all();
@@ -69,7 +72,10 @@ fn all_down_and_back_recovers_within_a_probe_and_without_a_flood() {
     let each = origins.each_ref().map(served);
     let first = each.iter().sum::<usize>() as f64 / second;
     let healthy = eventually("all to be back", || {
-        addrs.iter().all(|a| state(&weir, *a) == "ready").then(|| start.elapsed())
+        addrs
+            .iter()
+            .all(|a| state(&weir, *a) == "ready")
+            .then(|| start.elapsed())
     });
     let report = load.stop();
     fault(

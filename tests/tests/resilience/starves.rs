@@ -113,7 +113,10 @@ fn five_hundred_slow_readers_of_big_answers_do_not_exhaust_128_mib() {
     let head = last.wire.head().expect("a head").expect("an answer");
     let whole = last.wire.exactly(10 * MIB).map(|body| body.len());
     let mut rest = [0; 1];
-    last.wire.stream().set_nonblocking(true).expect("no waiting");
+    last.wire
+        .stream()
+        .set_nonblocking(true)
+        .expect("no waiting");
     let more = last.wire.stream().read(&mut rest);
     drop(herd);
     fault(
@@ -178,19 +181,27 @@ fn three_times_what_the_origin_can_do_leaves_it_doing_what_it_can() {
         503 if response.get("x-weir-overloaded").is_some() => Ok("refused".to_owned()),
         status => Err(format!("{status}: {}", response.text())),
     };
-    let (peak, ..) = goodput(Load::start(weir.addr(), 8, GET, judge), Duration::from_secs(3));
+    let (peak, ..) = goodput(
+        Load::start(weir.addr(), 8, GET, judge),
+        Duration::from_secs(3),
+    );
     // 600 a second are asked for: 60 clients, ten times a second each.
     let rest = Duration::from_millis(100);
     let load = Load::paced(weir.addr(), 60, rest, GET, judge);
     let (under_load, good, refused) = goodput(load, time);
     fault(
-        &format!("3x overload for {time:?}: 600/s for an origin of 200/s, at most 8 requests let through"),
+        &format!(
+            "3x overload for {time:?}: 600/s for an origin of 200/s, at most 8 requests let through"
+        ),
         "goodput at least 90% of the peak",
         &format!(
             "peak {peak:.0}/s, {under_load:.0}/s under overload ({:.0}%), {good} answered, {refused} refused",
             100.0 * under_load / peak
         ),
     );
-    assert!(refused > good / 2, "no overload: {good} good, {refused} refused");
+    assert!(
+        refused > good / 2,
+        "no overload: {good} good, {refused} refused"
+    );
     assert!(under_load >= peak * 0.9, "{under_load} of {peak}");
 }
