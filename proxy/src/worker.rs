@@ -176,7 +176,7 @@ impl Worker {
             let breakers = &service.table.state.breakers;
             let most = service.table.service.pool.max_connections;
             if !service.waiters.is_empty() {
-                service.waiters.call();
+                service.waiters.call_own();
             } else if breakers.pending.taken() > 0 && breakers.connections.taken() >= most {
                 let mut endpoints = Local::endpoints(service).iter();
                 endpoints.any(|endpoint| endpoint.pool.close_one());

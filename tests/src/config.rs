@@ -103,15 +103,20 @@ impl Setup {
 
     /// As [`Setup::service`], with more keys in YAML's flow style.
     #[must_use]
-    pub fn service_with(
-        mut self,
-        name: &str,
-        endpoints: &[(&str, SocketAddr)],
-        keys: &str,
-    ) -> Self {
+    pub fn service_with(self, name: &str, endpoints: &[(&str, SocketAddr)], keys: &str) -> Self {
         let list: Vec<String> = endpoints
             .iter()
-            .map(|(version, addr)| format!("{{ address: \"{addr}\", version: {version} }}"))
+            .map(|(version, addr)| format!("address: \"{addr}\", version: {version}"))
+            .collect();
+        self.service_of(name, &list, keys)
+    }
+
+    /// As [`Setup::service_with`], with each endpoint as its keys in YAML's flow style.
+    #[must_use]
+    pub fn service_of(mut self, name: &str, endpoints: &[String], keys: &str) -> Self {
+        let list: Vec<String> = endpoints
+            .iter()
+            .map(|keys| format!("{{ {keys} }}"))
             .collect();
         let keys = if keys.is_empty() {
             String::new()

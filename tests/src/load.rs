@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use crate::client::{Client, Response};
 use crate::wait::eventually;
@@ -42,6 +43,18 @@ impl Load {
         request: &str,
         judge: impl Fn(&Response) -> Result<String, String> + Send + Sync + 'static,
     ) -> Self {
+        Self::paced(addr, clients, Duration::ZERO, request, judge)
+    }
+
+    /// As [`Load::start`], each client resting that long after each answer.
+    #[must_use]
+    pub fn paced(
+        addr: SocketAddr,
+        clients: usize,
+        rest: Duration,
+        request: &str,
+        judge: impl Fn(&Response) -> Result<String, String> + Send + Sync + 'static,
+    ) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let done = Arc::new(AtomicUsize::new(0));
         let report = Arc::new(Mutex::new(Report::default()));
@@ -55,7 +68,9 @@ impl Load {
                     Arc::clone(&judge),
                 );
                 let request = request.to_owned();
-                std::thread::spawn(move || work(addr, &request, &stop, &done, &report, &*judge))
+                std::thread::spawn(move || {
+                    work(addr, &request, rest, &stop, &done, &report, &*judge)
+                })
             })
             .collect();
         Self {
@@ -134,6 +149,7 @@ impl Drop for Load {
 fn work(
     addr: SocketAddr,
     request: &str,
+    rest: Duration,
     stop: &AtomicBool,
     done: &AtomicUsize,
     report: &Mutex<Report>,
@@ -148,7 +164,7 @@ fn work(
                 Ok(connected) => client = Some(connected),
                 Err(e) => {
                     report().failures.push(format!("connect: {e}"));
-                    std::thread::sleep(std::time::Duration::from_millis(5));
+                    std::thread::sleep(Duration::from_millis(5));
                     continue;
                 }
             }
@@ -161,6 +177,10 @@ fn work(
             .send(request)
             .and_then(|()| open.try_response(method));
         done.fetch_add(1, Ordering::Relaxed);
+        // Behind the count, before the lock: nobody else may have to wait for it.
+        if !rest.is_zero() {
+            std::thread::sleep(rest);
+        }
         let mut report = report();
         match answer {
             Ok(Some(response)) => {

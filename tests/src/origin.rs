@@ -185,6 +185,29 @@ impl Origin {
         })
     }
 
+    /// As [`Origin::ok`], after that time.
+    #[must_use]
+    pub fn slow(name: &str, wait: std::time::Duration) -> Self {
+        Self::answering(name, move |_| (200, wait))
+    }
+
+    /// Answers each request with the status, and after the time, that the script gives for it; with its name in `x-origin`.
+    #[must_use]
+    pub fn answering(
+        name: &str,
+        script: impl Fn(&Head) -> (u16, std::time::Duration) + Send + Sync + 'static,
+    ) -> Self {
+        let field = format!("x-origin: {name}\r\n");
+        Self::start(move |exchange| {
+            exchange.body()?;
+            let (status, wait) = script(&exchange.head);
+            if !wait.is_zero() {
+                std::thread::sleep(wait);
+            }
+            exchange.reply(status, &field, "OK")
+        })
+    }
+
     /// Answers the first request of each connection with these bytes, whatever they are, and closes.
     #[must_use]
     pub fn raw(answer: impl Into<Vec<u8>>, after: After) -> Self {
@@ -206,6 +229,12 @@ impl Origin {
     #[must_use]
     pub fn requests(&self) -> Vec<Seen> {
         self.shared.seen().clone()
+    }
+
+    /// The number of requests so far.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.shared.seen().len()
     }
 
     /// The one request so far.

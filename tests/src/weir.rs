@@ -1,6 +1,7 @@
 //! A running `weir`, watched and ended with the value that holds it.
 
 mod ask;
+mod confine;
 mod log;
 mod user;
 
@@ -18,6 +19,7 @@ use crate::config::{Ports, Setup};
 use crate::wait::{PATIENCE, eventually};
 use crate::{binary, ports};
 
+pub use confine::{MemoryGroup, under};
 pub use log::Log;
 use log::{drain, eventually_quiet};
 
@@ -265,6 +267,22 @@ impl Weir {
             .nth(1)
             .and_then(|kib| kib.parse().ok())
             .expect("a number of KiB")
+    }
+
+    /// Time on a processor so far.
+    ///
+    /// # Panics
+    /// When the process is gone.
+    #[must_use]
+    pub fn cpu(&self) -> Duration {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid()))
+            .expect("the process lives");
+        // Behind the name, which may hold anything: utime and stime are the 12th and 13th.
+        let fields = stat.rsplit(')').next().unwrap_or_default();
+        let ticks = fields.split_whitespace().skip(11).take(2);
+        let ticks: u64 = ticks.filter_map(|t| t.parse::<u64>().ok()).sum();
+        // In hundredths of a second on every Linux (proc_pid_stat(5), USER_HZ).
+        Duration::from_millis(ticks * 10)
     }
 
     /// Sends a signal.

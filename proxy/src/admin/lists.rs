@@ -12,7 +12,7 @@ use super::types::{
 use super::{View, text};
 use crate::snapshot::{ServiceTable, Snapshot};
 use crate::telemetry::metrics::Metrics;
-use crate::upstream::endpoint::EndpointState;
+use crate::upstream::endpoint::{EndpointState, Standing};
 
 pub(super) fn listeners(view: &impl View) -> Listeners {
     let snapshot = view.snapshot();
@@ -202,12 +202,14 @@ pub(super) fn endpoints(snapshot: &Snapshot) -> Endpoints {
     }
 }
 
+/// Why an endpoint that fails is in all the same: worth as much as why one is out (semantics 2).
+pub(super) fn refusal(state: &EndpointState, standing: &Standing) -> Option<String> {
+    let ready = standing.state == "ready";
+    ready.then(|| state.home.refusal(&state.id)).flatten()
+}
+
 fn row(endpoint: &model::Endpoint, state: &EndpointState) -> Endpoint {
     let standing = state.standing();
-    // Why one that fails is in all the same is worth as much as why one is out.
-    let refused = (standing.state == "ready")
-        .then(|| state.home.refusal(&state.id))
-        .flatten();
     Endpoint {
         service: state.service.to_string(),
         id: endpoint.id.to_string(),
@@ -215,7 +217,7 @@ fn row(endpoint: &model::Endpoint, state: &EndpointState) -> Endpoint {
         version: endpoint.version.to_string(),
         weight: endpoint.weight.as_f64(),
         state: standing.state.to_owned(),
-        reason: refused.unwrap_or_else(|| standing.reason.to_string()),
+        reason: refusal(state, &standing).unwrap_or_else(|| standing.reason.to_string()),
         since: text::time(standing.since),
         until: standing.until.map(text::time),
         available: standing.available,

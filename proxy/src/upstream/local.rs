@@ -230,7 +230,10 @@ impl LocalService {
             table: Arc::clone(table),
             versions,
             endpoints,
-            waiters: before.map_or_else(Rc::default, |before| Rc::clone(&before.waiters)),
+            waiters: before.map_or_else(
+                || Rc::new(Waiters::new(&table.state.breakers.line)),
+                |before| Rc::clone(&before.waiters),
+            ),
         };
         if let Some(before) = before {
             service.keep_balancers(before);

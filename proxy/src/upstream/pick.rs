@@ -85,6 +85,19 @@ pub(crate) fn has_available(choice: &Choice) -> bool {
     members.any(|m| m.is_available() || (panic && m.is_usable_in_panic()))
 }
 
+/// Whether at least half of the endpoints beside this one can take requests and have not failed lately.
+#[cold]
+pub(crate) fn others_are_well(choice: &Choice, beside: &Rc<LocalEndpoint>, now_ms: u64) -> bool {
+    let members = &choice.service.versions[choice.version].members;
+    let others = members.iter().filter(|m| !Rc::ptr_eq(m, beside));
+    let (mut all, mut well) = (0, 0);
+    for other in others {
+        all += 1;
+        well += usize::from(other.state.is_available() && other.state.penalty(now_ms) == 0);
+    }
+    well > 0 && well * 2 >= all
+}
+
 /// What a request brings to the choice of an endpoint.
 pub(crate) struct Asked<'a> {
     /// Not picked while another is left.

@@ -9,7 +9,7 @@ use tokio::net::TcpStream;
 
 use super::endpoint::EndpointState;
 use super::local::{Local, LocalEndpoint, LocalService};
-use super::wait::Waiters;
+use super::wait::{Turn, Waiters};
 
 /// A connection to an endpoint, between requests.
 struct Idle {
@@ -64,9 +64,11 @@ impl Pool {
             endpoint,
             open,
         } = lease;
+        let turn = open.waiters.turn();
         let mut idle = endpoint.pool.idle.borrow_mut();
-        if !endpoint.pool.closed.get() && idle.len() < keep {
-            let waiters = (!open.waiters.is_empty()).then(|| Rc::clone(&open.waiters));
+        // To be closed is the only way in which it can become another worker's.
+        if !endpoint.pool.closed.get() && idle.len() < keep && turn != Turn::Other {
+            let waiters = (turn == Turn::Own).then(|| Rc::clone(&open.waiters));
             idle.push(Idle {
                 stream,
                 since: now,
@@ -74,7 +76,7 @@ impl Pool {
                 open,
             });
             if let Some(waiters) = waiters {
-                waiters.call();
+                waiters.call_own();
             }
         }
     }

@@ -13,6 +13,7 @@ use weir_decide::breaker::Permits;
 use weir_decide::outlier::{Cause, Change, Detector, Manual, Refusal, Streak, Verdict};
 
 use super::endpoint::{EndpointState, Out};
+use super::wait::Line;
 
 /// The time since the process started, the same for all threads.
 #[derive(Debug, Clone, Copy)]
@@ -56,6 +57,8 @@ pub(crate) struct Breakers {
     pub(crate) pending: Permits,
     pub(crate) requests: Permits,
     pub(crate) retries: Permits,
+    /// Those who wait for a connection.
+    pub(crate) line: Arc<Line>,
     refused: [AtomicU64; 4],
 }
 

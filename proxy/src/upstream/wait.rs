@@ -1,90 +1,204 @@
 //! Waiting for a connection where the service's limit is reached.
 //!
-//! First come, first served, within a worker. A connection that this worker gives back or closes wakes the first in
-//! line; what other workers let go is noticed at the worker's tick, since a wake-up across threads would cost every
-//! request of theirs.
+//! All workers share one line a service, of which each has a part. A connection that is given back goes to its own
+//! worker's first in line while nobody of another worker has waited much longer: an idle connection cannot change
+//! workers, so to pass it on is to close it and let the other one open its own. What is asked on every request is one
+//! atomic load; the lock is taken by those who wait and those who call them.
 
-use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
-use std::rc::Rc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
 
-/// The line of one service on one worker.
-#[derive(Default)]
-pub(crate) struct Waiters {
-    line: RefCell<VecDeque<Rc<Place>>>,
+/// How much longer another worker's first must have waited than our own to go before it: enough that a connection
+/// serves many requests between two moves, and far below what a person notices.
+const HEAD_START: Duration = Duration::from_millis(20);
+
+/// The line of one service.
+#[derive(Debug, Default)]
+pub(crate) struct Line {
+    waiting: AtomicUsize,
+    parts: Mutex<Vec<Arc<Part>>>,
 }
 
-#[derive(Default)]
+/// One worker's part of it.
+#[derive(Debug, Default)]
+struct Part {
+    waiting: AtomicUsize,
+    places: Mutex<VecDeque<Arc<Place>>>,
+}
+
+#[derive(Debug)]
 struct Place {
-    called: Cell<bool>,
-    waker: RefCell<Option<Waker>>,
+    since: Instant,
+    called: AtomicBool,
+    waker: Mutex<Option<Waker>>,
+}
+
+/// Whose turn it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Turn {
+    Nobody,
+    /// Somebody's of this worker.
+    Own,
+    /// Somebody's of another.
+    Other,
+}
+
+/// A worker's hold on the line of a service.
+pub(crate) struct Waiters {
+    line: Arc<Line>,
+    part: Arc<Part>,
 }
 
 impl Waiters {
-    /// Whether nobody waits.
+    pub(crate) fn new(line: &Arc<Line>) -> Self {
+        let part = Arc::<Part>::default();
+        lock(&line.parts).push(Arc::clone(&part));
+        Self {
+            line: Arc::clone(line),
+            part,
+        }
+    }
+
+    /// Whether nobody of this worker waits.
     #[inline]
     pub(crate) fn is_empty(&self) -> bool {
-        self.line.borrow().is_empty()
+        self.part.waiting.load(Ordering::Relaxed) == 0
     }
 
-    /// Calls the first in line, if there is one.
+    /// Whose turn it is.
+    #[inline]
+    pub(crate) fn turn(&self) -> Turn {
+        match self.line.waiting.load(Ordering::Relaxed) {
+            0 => Turn::Nobody,
+            _ if self.older_part().is_some() => Turn::Other,
+            _ if self.is_empty() => Turn::Nobody,
+            _ => Turn::Own,
+        }
+    }
+
+    /// Calls whose turn it is, if anybody's.
     #[inline]
     pub(crate) fn call(&self) {
+        if self.line.waiting.load(Ordering::Relaxed) > 0 {
+            let other = self.older_part();
+            self.line.call(other.as_ref().unwrap_or(&self.part));
+        }
+    }
+
+    /// Calls the first of this worker, if there is one.
+    pub(crate) fn call_own(&self) {
         if !self.is_empty() {
-            self.call_first();
+            self.line.call(&self.part);
         }
     }
 
+    /// Another worker's part, whose first goes before ours.
     #[cold]
-    fn call_first(&self) {
-        if let Some(place) = self.line.borrow_mut().pop_front() {
-            place.called.set(true);
-            if let Some(waker) = place.waker.take() {
-                waker.wake();
-            }
-        }
+    fn older_part(&self) -> Option<Arc<Part>> {
+        let own = self.part.oldest();
+        let parts = lock(&self.line.parts);
+        let others = parts.iter().filter(|part| !Arc::ptr_eq(part, &self.part));
+        let (oldest, part) = others
+            .filter_map(|part| Some((part.oldest()?, part)))
+            .min_by_key(|(oldest, _)| *oldest)?;
+        let first = own.is_none_or(|own| oldest + HEAD_START < own);
+        first.then(|| Arc::clone(part))
     }
 
-    /// Takes a place at the end; at the front for one that was called in vain.
-    pub(crate) fn join(self: &Rc<Self>, at_front: bool) -> Waiting {
-        let place = Rc::<Place>::default();
-        let mut line = self.line.borrow_mut();
-        match at_front {
-            true => line.push_front(Rc::clone(&place)),
-            false => line.push_back(Rc::clone(&place)),
+    /// Takes a place: at the end, or at the front for one that has waited `since` then and was called in vain.
+    pub(crate) fn join(&self, since: Option<Instant>) -> Waiting {
+        let place = Arc::new(Place {
+            since: since.unwrap_or_else(Instant::now),
+            called: AtomicBool::new(false),
+            waker: Mutex::default(),
+        });
+        let mut places = lock(&self.part.places);
+        match since {
+            Some(_) => places.push_front(Arc::clone(&place)),
+            None => places.push_back(Arc::clone(&place)),
         }
+        self.part.waiting.fetch_add(1, Ordering::Relaxed);
+        self.line.waiting.fetch_add(1, Ordering::Relaxed);
+        drop(places);
         Waiting {
-            waiters: Rc::clone(self),
+            line: Arc::clone(&self.line),
+            part: Arc::clone(&self.part),
             place,
         }
     }
 }
 
+impl Drop for Waiters {
+    fn drop(&mut self) {
+        lock(&self.line.parts).retain(|part| !Arc::ptr_eq(part, &self.part));
+    }
+}
+
+impl Line {
+    #[cold]
+    fn call(&self, part: &Part) {
+        let mut places = lock(&part.places);
+        let Some(place) = places.pop_front() else {
+            return;
+        };
+        part.waiting.fetch_sub(1, Ordering::Relaxed);
+        self.waiting.fetch_sub(1, Ordering::Relaxed);
+        place.called.store(true, Ordering::Release);
+        drop(places);
+        let waker = lock(&place.waker).take();
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+}
+
+impl Part {
+    fn oldest(&self) -> Option<Instant> {
+        lock(&self.places).front().map(|place| place.since)
+    }
+}
+
 /// A place in the line.
 pub(crate) struct Waiting {
-    waiters: Rc<Waiters>,
-    place: Rc<Place>,
+    line: Arc<Line>,
+    part: Arc<Part>,
+    place: Arc<Place>,
 }
 
 impl Waiting {
+    pub(crate) fn since(&self) -> Instant {
+        self.place.since
+    }
+
     /// Ready once called.
     pub(crate) fn poll(&self, cx: &Context<'_>) -> Poll<()> {
-        if self.place.called.get() {
+        let mut waker = lock(&self.place.waker);
+        // Under the lock: who calls marks first and then takes the waker.
+        if self.place.called.load(Ordering::Acquire) {
             return Poll::Ready(());
         }
-        *self.place.waker.borrow_mut() = Some(cx.waker().clone());
+        *waker = Some(cx.waker().clone());
         Poll::Pending
     }
 }
 
 impl Drop for Waiting {
     fn drop(&mut self) {
-        if !self.place.called.get() {
-            let mut line = self.waiters.line.borrow_mut();
-            line.retain(|place| !Rc::ptr_eq(place, &self.place));
+        let mut places = lock(&self.part.places);
+        let before = places.len();
+        places.retain(|place| !Arc::ptr_eq(place, &self.place));
+        if places.len() < before {
+            self.part.waiting.fetch_sub(1, Ordering::Relaxed);
+            self.line.waiting.fetch_sub(1, Ordering::Relaxed);
         }
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
@@ -97,20 +211,36 @@ mod tests {
 
     #[test]
     fn the_first_in_line_is_called_first_and_one_that_leaves_is_passed_over() {
-        let waiters = Rc::<Waiters>::default();
-        let (first, second, third) = (
-            waiters.join(false),
-            waiters.join(false),
-            waiters.join(false),
-        );
+        let waiters = Waiters::new(&Arc::default());
+        let (first, second, third) = (waiters.join(None), waiters.join(None), waiters.join(None));
         drop(second);
         waiters.call();
         assert!(is_called(&first) && !is_called(&third));
-        let again = waiters.join(true);
+        let again = waiters.join(Some(first.since()));
         waiters.call();
         assert!(is_called(&again) && !is_called(&third));
         waiters.call();
         assert!(is_called(&third) && waiters.is_empty());
+        assert_eq!(waiters.turn(), Turn::Nobody);
         waiters.call();
+    }
+
+    #[test]
+    fn another_workers_first_goes_before_ours_once_it_has_waited_much_longer() {
+        let line = Arc::default();
+        let (ours, theirs) = (Waiters::new(&line), Waiters::new(&line));
+        let now = Instant::now();
+        let early = now.checked_sub(HEAD_START * 2).expect("a running clock");
+        let (own, long) = (ours.join(Some(now)), theirs.join(Some(early)));
+        assert_eq!((ours.turn(), theirs.turn()), (Turn::Other, Turn::Own));
+        ours.call();
+        assert!(is_called(&long) && !is_called(&own));
+        let short = theirs.join(Some(now));
+        assert_eq!((ours.turn(), theirs.turn()), (Turn::Own, Turn::Own));
+        ours.call();
+        assert!(is_called(&own) && !is_called(&short));
+        assert_eq!(ours.turn(), Turn::Other, "who has nobody passes it on");
+        drop(short);
+        assert_eq!(ours.turn(), Turn::Nobody);
     }
 }

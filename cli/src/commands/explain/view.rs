@@ -147,6 +147,9 @@ fn candidate_of(candidate: &Candidate, printer: Printer) -> String {
     if !candidate.available && !candidate.reason.is_empty() {
         let _ = write!(line, " ({})", candidate.reason);
     }
+    if let Some(why) = &candidate.not_ejected {
+        let _ = write!(line, " ({why})");
+    }
     line + &format!("  {} in flight", candidate.in_flight)
 }
 
@@ -219,6 +222,7 @@ mod tests {
                         available: false,
                         state: "failing".into(),
                         reason: "connection refused".into(),
+                        not_ejected: None,
                         in_flight: 0,
                     }],
                     problem: None,

@@ -4,7 +4,7 @@ use weir_config::model::StickyKey;
 use weir_decide::split;
 
 use super::question::Question;
-use crate::admin::lists::share;
+use crate::admin::lists::{refusal, share};
 use crate::admin::text;
 use crate::admin::types::{Candidate, Destination, Leaf, Pick, Sticky};
 use crate::snapshot::{self, RuleTable, ServiceTable, Snapshot};
@@ -251,6 +251,7 @@ fn candidates(table: &ServiceTable, version: usize) -> Vec<Candidate> {
             available: standing.available,
             state: standing.state.to_owned(),
             reason: standing.reason.to_string(),
+            not_ejected: refusal(state, &standing),
             in_flight: state.in_flight(),
         }
     });

@@ -115,6 +115,9 @@ pub struct Candidate {
     pub available: bool,
     pub state: String,
     pub reason: String,
+    /// Why it was found to fail and is in all the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_ejected: Option<String>,
     pub in_flight: u32,
 }
 

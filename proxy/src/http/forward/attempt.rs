@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use weir_config::model::Listener;
+use weir_config::model::{Listener, RetryLimit};
 use weir_decide::retry::{Attempt as Try, Outcome, backoff, may_retry};
 
 use super::super::error::ProxyError;
@@ -22,7 +22,7 @@ use crate::upstream::connect::{ConnectError, connect};
 use crate::upstream::feedback;
 use crate::upstream::local::{Local, LocalEndpoint};
 use crate::upstream::permit::{InFlight, Permit};
-use crate::upstream::pick::{Choice, MAX_TRIED};
+use crate::upstream::pick::{self, Choice, MAX_TRIED};
 use crate::upstream::pool::{Lease, Open};
 
 /// What stays the same over all attempts.
@@ -153,10 +153,12 @@ pub(super) async fn until_answered(
                 (failure, None)
             }
         };
-        match Permit::retry(&call.choice.service) {
-            Ok(permit) => _retrying = Some(permit),
-            // The budget is spent: what there is must do (semantics 26).
-            Err(_) => return answered.ok_or(failure.error),
+        if !is_failover(conn, call, &endpoint, entry, &failure) {
+            match Permit::retry(&call.choice.service) {
+                Ok(permit) => _retrying = Some(permit),
+                // The budget is spent: what there is must do (semantics 26).
+                Err(_) => return answered.ok_or(failure.error),
+            }
         }
         drop(answered);
         conn.worker.metrics.retried(reason(failure.outcome));
@@ -166,6 +168,30 @@ pub(super) async fn until_answered(
         }
         pause(conn, call, entry.attempts).await;
     }
+}
+
+/// Whether a retry is not the budget's matter: the first of a request whose endpoint went away, where the others are well.
+///
+/// The budget (semantics 26) keeps retries from adding to the load of a service that fails. These add none: the request
+/// goes where it would have gone had the endpoint been out already. When one of three is killed, a third of the requests
+/// in flight need this at the same moment, which is more than the budget, and clients would be told of the rest. Answers
+/// with a 5xx and timeouts are always the budget's, and so is everything once the others fail too. A limit that somebody
+/// set as a number stays that number.
+fn is_failover(
+    conn: &Connection,
+    call: &Call<'_>,
+    endpoint: &Rc<LocalEndpoint>,
+    entry: &Entry<'_>,
+    failure: &Failure,
+) -> bool {
+    let gone = matches!(
+        failure.outcome,
+        Some(Outcome::ConnectFailure | Outcome::ResetBeforeResponse { .. })
+    );
+    let pool = &call.choice.service.table.service.pool;
+    let budget = matches!(pool.retries, RetryLimit::Budget { .. });
+    let now_ms = conn.worker.timers.now();
+    gone && budget && entry.attempts == 1 && pick::others_are_well(call.choice, endpoint, now_ms)
 }
 
 fn judge(

@@ -1,6 +1,7 @@
 //! The way to an endpoint: who takes the attempt, and over which connection.
 
 use std::rc::Rc;
+use std::time::Instant;
 
 use super::super::error::ProxyError;
 use super::super::h1::serve::Connection;
@@ -42,6 +43,7 @@ pub(super) async fn find(
     let limit = service.table.service.pool.max_requests_per_endpoint;
     let mut races = 0;
     let mut pending: Option<Permit> = None;
+    let mut since = None;
     loop {
         let asked = Asked {
             tried,
@@ -69,11 +71,10 @@ pub(super) async fn find(
             });
         }
         drop(in_flight);
-        let called_before = pending.is_some();
         if pending.is_none() {
             pending = Some(Permit::pending(service).map_err(ProxyError::Overloaded)?);
         }
-        wait(conn, service, deadlines, called_before).await?;
+        since = Some(wait(conn, service, deadlines, since).await?);
     }
 }
 
@@ -110,21 +111,22 @@ fn connected(
     Open::take_or_make_room(endpoint, service, &conn.worker.upstream_open).map(Connected::Room)
 }
 
-/// Waits to be called. All workers' waiting is counted, so that those who have idle connections let go of them.
+/// Waits to be called, and says since when. All workers' waiting is counted, so that those who have idle connections
+/// let go of them.
 async fn wait(
     conn: &Connection,
     service: &Rc<LocalService>,
     deadlines: &Deadlines,
-    called_before: bool,
-) -> Result<(), ProxyError> {
-    let waiting = service.waiters.join(called_before);
+    since: Option<Instant>,
+) -> Result<Instant, ProxyError> {
+    let waiting = service.waiters.join(since);
     conn.alarm.set_endpoint(None);
     conn.alarm.set(deadlines.next());
     conn.worker.shared.waits();
     let called = conn.alarm.watch(|cx| waiting.poll(cx)).await;
     conn.worker.shared.waits_no_longer();
     match called {
-        Ok(()) => Ok(()),
+        Ok(()) => Ok(waiting.since()),
         Err(Rung::Time | Rung::Drain | Rung::Removed) => Err(ProxyError::Timeout),
     }
 }
