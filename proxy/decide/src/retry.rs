@@ -4,8 +4,11 @@
 //! again once a byte of it has left, unless the endpoint is known not to have processed it. The second:
 //! a body that cannot be replayed is not sent twice.
 
+mod after;
+
 use std::time::Duration;
 
+pub use after::{MAX_PAUSE, pause};
 use rand::{Rng, RngExt};
 use weir_config::model::{Retry, RetryOn};
 
@@ -69,6 +72,14 @@ pub fn is_idempotent(method: &str) -> bool {
         method,
         "GET" | "HEAD" | "PUT" | "DELETE" | "OPTIONS" | "TRACE"
     )
+}
+
+/// Whether the policy may ask for a second time with a body of which some was sent, so that it is worth holding: a
+/// connection that was never made took nothing.
+#[must_use]
+pub fn may_replay(policy: &Retry, idempotent: bool) -> bool {
+    let after_sending = |on: &RetryOn| *on != RetryOn::ConnectFailure;
+    idempotent && policy.attempts > 0 && policy.on.iter().any(after_sending)
 }
 
 /// Judges one failed try. How many retries a service bears
@@ -231,6 +242,19 @@ mod tests {
             may_retry(&Retry::default(), gone, Outcome::RefusedStream),
             Verdict::BodyGone
         );
+    }
+
+    #[test]
+    fn a_body_is_held_only_where_the_policy_could_send_it_twice() {
+        // semantics 28
+        assert!(may_replay(&Retry::default(), true));
+        assert!(!may_replay(&Retry::default(), false));
+        assert!(!may_replay(&on(&[RetryOn::ConnectFailure]), true));
+        let off = Retry {
+            attempts: 0,
+            ..Retry::default()
+        };
+        assert!(!may_replay(&off, true));
     }
 
     #[test]

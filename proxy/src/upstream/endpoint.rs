@@ -46,6 +46,8 @@ pub(super) struct Told {
     pub(super) penalty: AtomicU64,
     /// [`Ewma`]. Written only where latency decides.
     pub(super) latency: AtomicU64,
+    /// On the clock of the process, in milliseconds: until when it asked to be left alone.
+    paused_until_ms: AtomicU64,
 }
 
 /// Everything that decides on availability, behind a lock that the request path never takes.
@@ -218,6 +220,18 @@ impl EndpointState {
         }
     }
 
+    /// Leaves it alone for that time, as long as there are others: it asked for it, and its last word holds.
+    pub(crate) fn pause(&self, time: Duration, now_ms: u64) {
+        let until_ms = now_ms.saturating_add(u64::try_from(time.as_millis()).unwrap_or(u64::MAX));
+        self.told.paused_until_ms.store(until_ms, Ordering::Relaxed);
+        self.home.pauses_until(until_ms);
+    }
+
+    /// Whether it asked to be left alone; to be looked at only where [`ServiceState::has_pauses`].
+    pub(crate) fn is_paused(&self, now_ms: u64) -> bool {
+        now_ms < self.told.paused_until_ms.load(Ordering::Relaxed)
+    }
+
     /// What it did since this was last asked.
     pub(super) fn take_window(&self) -> Window {
         let bits = self.told.window.swap(0, Ordering::Relaxed);
@@ -290,10 +304,14 @@ impl EndpointState {
                 None => ("ready", &gate.reason),
             },
         };
+        let reason = match self.pause_left().filter(|_| state == "ready") {
+            Some(left) => format!("it asked for a pause, {} s are left", left.as_secs()).into(),
+            None => Arc::clone(reason),
+        };
         Standing {
             available: self.is_available(),
             state,
-            reason: Arc::clone(reason),
+            reason,
             since: gate.since,
             until: gate
                 .ejected
@@ -301,6 +319,12 @@ impl EndpointState {
                 .filter(|_| state == "ejected")
                 .and_then(|out| out.until),
         }
+    }
+
+    fn pause_left(&self) -> Option<Duration> {
+        let until = self.told.paused_until_ms.load(Ordering::Relaxed);
+        let left = Duration::from_millis(until).saturating_sub(self.home.clock.now());
+        (!left.is_zero()).then_some(left)
     }
 
     fn lock(&self) -> MutexGuard<'_, Gate> {
