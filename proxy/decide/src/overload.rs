@@ -164,7 +164,10 @@ mod tests {
     #[test]
     fn marks_that_are_one_leave_no_level_between() {
         let marks = Marks::new(1000, 90, 90);
-        walk(&marks, &[(899, Normal), (900, Full), (850, Full), (849, Normal)]);
+        walk(
+            &marks,
+            &[(899, Normal), (900, Full), (850, Full), (849, Normal)],
+        );
     }
 
     #[test]
