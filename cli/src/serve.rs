@@ -104,6 +104,7 @@ fn start_proxy(plan: &Plan) -> Result<Proxy, Failure> {
         workers: plan.workers,
         access_log: plan.settings.access_log,
         locality: plan.settings.locality.clone(),
+        overload: plan.settings.overload.clone(),
         ..Options::default()
     };
     Proxy::start(options).map_err(|e| Failure::runtime(e.to_string()))

@@ -11,6 +11,7 @@ mod filter;
 mod health;
 mod listener;
 mod object;
+mod overload;
 mod protect;
 pub(crate) mod read;
 mod route;
@@ -40,6 +41,7 @@ pub use health::{
     escaped_text,
 };
 pub use listener::{Hops, Limits, Listener, Policy, ProxyProtocol, Tlvs, Udp};
+pub use overload::{Bytes, Overload, OverloadMemory, Share};
 pub use protect::{
     ConnectionPool, FailurePercentage, HttpPool, OutlierDetection, RetryBudget, SuccessRate,
     TcpPool,

@@ -1,5 +1,6 @@
 //! What concerns the process rather than the traffic: the admin server, discovery, workers, times.
 
+mod overload;
 mod resolve;
 
 use std::fmt;
@@ -9,6 +10,7 @@ use std::time::Duration;
 
 use crate::model::Locality;
 
+pub use overload::Overload;
 pub(crate) use resolve::{Resolver, not_enforced};
 
 /// Settings of a process, with a default for each.
@@ -28,6 +30,7 @@ pub struct Settings {
     pub grace_period: Duration,
     /// Where this process runs; its region is known. `None`: the file says nothing, and neither does `WEIR_LOCALITY`.
     pub locality: Option<Locality>,
+    pub overload: Overload,
 }
 
 impl Default for Settings {
@@ -41,6 +44,7 @@ impl Default for Settings {
             drain_timeout: Duration::from_secs(30),
             grace_period: Duration::from_secs(5),
             locality: None,
+            overload: Overload::default(),
         }
     }
 }

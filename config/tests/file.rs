@@ -66,6 +66,29 @@ fn a_key_given_twice_is_refused_where_it_stands() {
 }
 
 #[test]
+fn overload_has_marks_in_order_whatever_is_left_out() {
+    let overload = |text: &str| {
+        let loaded = parse(text);
+        assert!(!loaded.has_errors(), "{text}: {:?}", loaded.diagnostics);
+        let overload = loaded.settings.overload;
+        (
+            overload.memory_limit,
+            overload.close_idle_at,
+            overload.shed_at,
+            overload.max_requests,
+        )
+    };
+    assert_eq!(overload(""), (None, 80, 90, None));
+    assert_eq!(overload("overload: {}\n"), (None, 80, 90, None));
+    let all =
+        "overload: { memory: { limit: 1GiB, shedAt: 95%, closeIdleAt: 60 }, maxRequests: 7 }\n";
+    assert_eq!(overload(all), (Some(1 << 30), 60, 95, Some(7)));
+    // The milder mark follows where the other goes below its default.
+    let low = "overload: { memory: { shedAt: 70% } }\n";
+    assert_eq!(overload(low), (None, 70, 70, None));
+}
+
+#[test]
 fn an_alias_of_itself_and_own_tags_are_refused() {
     assert!(parse("services: &a [*a]\n").has_errors());
     one_error(

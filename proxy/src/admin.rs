@@ -32,6 +32,8 @@ pub(crate) trait View: Send + Sync + 'static {
     fn readiness(&self) -> Readiness;
     fn listeners(&self) -> Vec<ListenerState>;
     fn draining(&self) -> bool;
+    /// The share in use of each limited resource of the process.
+    fn pressure(&self) -> Vec<(&'static str, f64)>;
 }
 
 impl View for Shared {
@@ -53,6 +55,10 @@ impl View for Shared {
 
     fn draining(&self) -> bool {
         Self::draining(self)
+    }
+
+    fn pressure(&self) -> Vec<(&'static str, f64)> {
+        Self::pressure(self)
     }
 }
 

@@ -1,5 +1,7 @@
 //! Starting and steering the data plane.
 
+mod memory;
+pub(crate) mod overload;
 mod shared;
 mod threads;
 
@@ -8,7 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use weir_config::model::{ListenerName, Locality, Model};
-use weir_config::settings::AccessLogFormat;
+use weir_config::settings::{AccessLogFormat, Overload};
 
 pub(crate) use shared::{ListenerState, Shared};
 
@@ -28,6 +30,8 @@ pub struct Options {
     pub reserve_descriptors: usize,
     /// Where this proxy runs, for balancing by locality. Default: not known, and then place does not matter.
     pub locality: Option<Locality>,
+    /// What is refused when there is more to do than the process can hold.
+    pub overload: Overload,
 }
 
 impl Default for Options {
@@ -38,6 +42,7 @@ impl Default for Options {
             max_connections: None,
             reserve_descriptors: 128,
             locality: None,
+            overload: Overload::default(),
         }
     }
 }

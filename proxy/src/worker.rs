@@ -118,6 +118,11 @@ impl Worker {
         self.draining.get() || self.shared.draining()
     }
 
+    /// Whether connections should end with the answer they get: memory is short.
+    pub(crate) fn spares_memory(&self) -> bool {
+        self.shared.overload().is_tight()
+    }
+
     fn obey(self: &Rc<Self>, command: Command) {
         match command {
             Command::Listen { id, socket } => self.serve(accept::start(self, id, socket)),
@@ -164,6 +169,12 @@ impl Worker {
         if count.is_multiple_of(400) {
             self.buffers.shrink();
             self.scratch.borrow_mut().truncate(64);
+        }
+        if count.is_multiple_of(8) && self.spares_memory() {
+            self.buffers.shrink();
+            let mut scratch = self.scratch.borrow_mut();
+            let keep = scratch.len() / 2;
+            scratch.truncate(keep);
         }
     }
 

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::object::{object, words};
-use super::{At, Later, Listener, Route, Service};
+use super::{At, Later, Listener, Overload, Route, Service};
 use crate::model::Locality;
 
 object! {
@@ -34,6 +34,8 @@ object! {
         grace_period: At<Duration> = "gracePeriod",
         /// Where this proxy runs: region/zone/subzone. Default: what WEIR_LOCALITY says.
         locality: At<Locality> = "locality",
+        /// What the process does when there is more to do than it can hold.
+        overload: Overload = "overload",
     }
 }
 

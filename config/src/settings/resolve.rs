@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use super::{AccessLogFormat, Admin, AdminBind, DockerSettings, Settings};
+use super::{AccessLogFormat, Admin, AdminBind, DockerSettings, Settings, overload};
 use crate::Diagnostic;
 use crate::compile::{locality, report::Report};
 use crate::diagnostic::Place;
@@ -71,6 +71,11 @@ impl Resolver {
             && s(self, "locality", &at.place, found)
         {
             self.settings.locality = own_locality(at, found);
+        }
+        if let Some(overload) = &document.overload
+            && self.first("overload", &overload.meta.place, found)
+        {
+            self.settings.overload = overload::resolve(overload, found);
         }
         if let Some(later) = &document.rollouts {
             found.push(not_enforced(&later.place, "rollouts"));

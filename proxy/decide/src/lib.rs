@@ -14,6 +14,7 @@ pub mod levels;
 pub mod limit;
 pub mod locality;
 pub mod outlier;
+pub mod overload;
 pub mod path;
 pub mod retry;
 pub mod route;

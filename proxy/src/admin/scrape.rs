@@ -30,6 +30,7 @@ pub(super) fn text(view: &impl View, extra: &str) -> String {
         .sweep(Instant::now(), |ids| in_use.holds(ids));
     let gauges = Gauges {
         draining: view.draining(),
+        pressure: view.pressure(),
         endpoints: endpoints(&snapshot),
         services: snapshot.services.iter().map(service).collect(),
     };

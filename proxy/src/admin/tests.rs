@@ -77,6 +77,10 @@ impl View for Plane {
     fn draining(&self) -> bool {
         !self.readiness.ready
     }
+
+    fn pressure(&self) -> Vec<(&'static str, f64)> {
+        vec![("connections", 0.125)]
+    }
 }
 
 impl Plane {

@@ -5,6 +5,7 @@ use std::io;
 use weir_decide::path::PathError;
 
 use crate::http::h1::head::HeadError;
+use crate::runtime::overload::Shed;
 use crate::telemetry::Flag;
 use crate::upstream::service::Limit;
 
@@ -25,6 +26,12 @@ pub(crate) enum ProxyError {
     NoEndpoint,
     #[error("the service has as many {} as it may have", .0.text())]
     Overloaded(Limit),
+    #[error("the proxy is overloaded")]
+    Shed {
+        why: Shed,
+        /// Seconds after which the client may try again: 1 to 3.
+        retry_after: u8,
+    },
     #[error("no connection to the endpoint: {0}")]
     Connect(io::Error),
     #[error("the endpoint could not be reached in time")]
@@ -52,7 +59,7 @@ impl ProxyError {
             Self::HeadTimeout | Self::BodyTimeout => 408,
             Self::NoRoute => 404,
             Self::NoBackend => 500,
-            Self::NoEndpoint | Self::Overloaded(_) | Self::Connect(_) => 503,
+            Self::NoEndpoint | Self::Overloaded(_) | Self::Shed { .. } | Self::Connect(_) => 503,
             Self::Reset | Self::BadAnswer(_) => 502,
             Self::ConnectTimeout | Self::Timeout => 504,
         }
@@ -70,6 +77,7 @@ impl ProxyError {
             Self::NoRoute | Self::NoBackend => Flag::NR,
             Self::NoEndpoint => Flag::UH,
             Self::Overloaded(_) => Flag::UO,
+            Self::Shed { .. } => Flag::OM,
             Self::Connect(_) | Self::ConnectTimeout => Flag::UF,
             Self::Reset | Self::BadAnswer(_) => Flag::UC,
             Self::Timeout => Flag::UT,
@@ -81,6 +89,12 @@ impl ProxyError {
         match self {
             // As Envoy's x-envoy-overloaded: not the application's own 503 (semantics 9).
             Self::Overloaded(_) => b"x-weir-overloaded: true\r\n",
+            // When it may be tried again (RFC 9110, section 10.2.3); not all at the same moment.
+            Self::Shed { retry_after, .. } => match retry_after {
+                1 => b"Retry-After: 1\r\nx-weir-overloaded: true\r\n",
+                2 => b"Retry-After: 2\r\nx-weir-overloaded: true\r\n",
+                _ => b"Retry-After: 3\r\nx-weir-overloaded: true\r\n",
+            },
             _ => b"",
         }
     }

@@ -14,7 +14,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::time::Instant;
 
-use rand::Rng;
+use rand::{Rng, RngExt};
 use tokio::io::AsyncWrite;
 
 use super::answer::{self, Answer};
@@ -24,6 +24,7 @@ use super::h1::flow::{Encoding, Flow};
 use super::h1::head::{Framing, Method};
 use super::h1::serve::{Connection, Scratch};
 use super::h1::write::line;
+use crate::runtime::overload::Shed;
 use crate::telemetry::Flag;
 use crate::upstream::local::Local;
 use crate::upstream::permit::Permit;
@@ -77,6 +78,7 @@ pub(crate) async fn exchange(
         let newer = conn.worker.local();
         if !Rc::ptr_eq(&newer, &local) {
             let (attempts, done, flag) = (entry.attempts, entry.done, entry.flag);
+            let place = entry.place.take();
             drop((entry, result));
             local = newer;
             entry = Entry::new(
@@ -86,6 +88,7 @@ pub(crate) async fn exchange(
                 request_id,
             );
             (entry.attempts, entry.done, entry.flag) = (attempts, done, flag);
+            entry.place = place;
             result = serve(conn, &local, scratch, &mut entry, &mut upload).await;
         }
     }
@@ -121,6 +124,7 @@ async fn serve<'a>(
     resolve::names(conn, scratch, &table.listener)?;
     conn.trusted = table.listener.trusted_hops.trusts(conn.peer.ip());
     entry.client = resolve::client(conn, scratch, &table.listener.trusted_hops);
+    admit_to_process(conn, entry)?;
     let found = resolve::route(conn, scratch, &table.table).ok_or(ProxyError::NoRoute)?;
     let rule = &table.rules[found.id.index()];
     entry.rule = Some(rule);
@@ -158,6 +162,27 @@ async fn serve<'a>(
     let answered = attempt::until_answered(conn, scratch, entry, upload, &call).await?;
     upload.keep_no_longer();
     deliver::answer(conn, scratch, entry, upload, &call, answered).await
+}
+
+/// Refuses a request that the process cannot hold. One atomic load, unless memory is short or requests are counted.
+fn admit_to_process(conn: &Connection, entry: &mut Entry<'_>) -> Result<(), ProxyError> {
+    if entry.place.is_some() {
+        return Ok(());
+    }
+    match conn.worker.shared.overload().admit() {
+        Ok(place) => {
+            entry.place = place;
+            Ok(())
+        }
+        Err(why) => Err(shed(conn, why)),
+    }
+}
+
+#[cold]
+fn shed(conn: &Connection, why: Shed) -> ProxyError {
+    conn.worker.metrics.shed(why.text());
+    let retry_after = conn.worker.random.borrow_mut().random_range(1..=3);
+    ProxyError::Shed { why, retry_after }
 }
 
 /// Tells the client what went wrong, where it can still be told.
@@ -244,8 +269,10 @@ async fn own_answer(
     closes: bool,
 ) -> After {
     let clean = !closes && !upload.has_moved() && upload.discard_buffered();
-    let keep =
-        clean && scratch.head.keep_alive && scratch.head.minor == 1 && !conn.worker.says_goodbye();
+    // A client that is refused comes again: a new connection would cost more than the one it has.
+    let shed = entry.flag == Flag::OM;
+    let leaves = conn.worker.says_goodbye() || (!shed && conn.worker.spares_memory());
+    let keep = clean && scratch.head.keep_alive && scratch.head.minor == 1 && !leaves;
     answer::compose(
         &mut scratch.front,
         answer,

@@ -73,13 +73,16 @@ fn serve_one(worker: &Rc<Worker>, id: ListenerId, stream: TcpStream, peer: std::
     let Some(table) = local.snapshot.listener(id) else {
         return;
     };
+    // Made here and not by the task: connections accepted in one go count before the first of them has run.
+    let alarm = worker.timers.alarm();
+    let worker = Rc::clone(worker);
     // A listener that changes its protocol keeps its sockets; its connections keep what they started with.
     match table.listener.protocol {
         Protocol::Http => {
-            tokio::task::spawn_local(serve::connection(Rc::clone(worker), id, stream, peer));
+            tokio::task::spawn_local(serve::connection(worker, id, stream, peer, alarm));
         }
         Protocol::Tcp | Protocol::TlsPassthrough | Protocol::Udp => {
-            tokio::task::spawn_local(tcp::serve::connection(Rc::clone(worker), id, stream, peer));
+            tokio::task::spawn_local(tcp::serve::connection(worker, id, stream, peer, alarm));
         }
     }
 }

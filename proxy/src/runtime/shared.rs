@@ -1,4 +1,4 @@
-//! What the threads of the data plane have in common, none of it touched per request but the snapshot.
+//! What the threads of the data plane have in common, none of it touched per request but the snapshot and the state of overload.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
@@ -9,6 +9,7 @@ use arc_swap::ArcSwap;
 use tokio::sync::mpsc::UnboundedSender;
 use weir_config::model::{Listener, ListenerName, Locality, Model, Protocol};
 
+use super::overload::Overload;
 use super::{Applied, Options, Readiness};
 use crate::listener::bind::{BindError, Sockets, Transport, bind};
 use crate::snapshot::{Interner, ListenerId, Snapshot};
@@ -32,6 +33,7 @@ pub(crate) struct Shared {
     access_log: AccessLog,
     prober: OnceLock<Prober>,
     draining: AtomicBool,
+    overload: Arc<Overload>,
     workers: Mutex<Vec<UnboundedSender<Command>>>,
     /// Held for the whole of a publish: generations come one after another.
     listeners: Mutex<Vec<ListenerState>>,
@@ -71,6 +73,7 @@ impl Shared {
             metrics,
             prober: OnceLock::new(),
             draining: AtomicBool::new(false),
+            overload: Arc::new(Overload::new(&options.overload)),
             workers: Mutex::default(),
             listeners: Mutex::default(),
             next_listener: AtomicU32::new(0),
@@ -122,6 +125,18 @@ impl Shared {
 
     pub(super) fn set_draining(&self) {
         self.draining.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn overload(&self) -> &Arc<Overload> {
+        &self.overload
+    }
+
+    /// The share in use of each limited resource of the process.
+    pub(crate) fn pressure(&self) -> Vec<(&'static str, f64)> {
+        let workers = self.workers();
+        let most = self.share_of_connections(workers) * workers;
+        self.overload
+            .pressure(self.metrics.downstream_connections(), most)
     }
 
     pub(crate) fn workers(&self) -> usize {

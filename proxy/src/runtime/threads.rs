@@ -95,6 +95,12 @@ async fn judge(shared: &Shared) {
     }
 }
 
+/// Looks at memory where it has a limit; does not end.
+async fn watch(shared: &Shared) {
+    shared.overload().watch_memory().await;
+    std::future::pending().await
+}
+
 fn start_auxiliary(shared: &Arc<Shared>) -> Result<oneshot::Sender<()>, StartError> {
     let (alive, gone) = oneshot::channel::<()>();
     let (started, failed) = std::sync::mpsc::channel();
@@ -118,6 +124,7 @@ fn start_auxiliary(shared: &Arc<Shared>) -> Result<oneshot::Sender<()>, StartErr
                 tokio::select! {
                     _ = gone => {}
                     () = judge(&shared) => {}
+                    () = watch(&shared) => {}
                 }
             });
         })

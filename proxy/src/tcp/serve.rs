@@ -65,6 +65,7 @@ pub(crate) async fn connection(
     listener: ListenerId,
     stream: TcpStream,
     peer: SocketAddr,
+    alarm: AlarmGuard,
 ) {
     let local = worker.local();
     let Some(table) = local.snapshot.listener(listener) else {
@@ -80,7 +81,7 @@ pub(crate) async fn connection(
     // It may live for days, and the generation should not.
     drop(local);
     let mut client = Client {
-        alarm: worker.timers.alarm(),
+        alarm,
         buffer: worker.buffers.none(),
         worker,
         listener,

@@ -72,6 +72,8 @@ families! {
     CIRCUIT_OPEN Gauge "circuit_open" "1 while a limit of a service is reached.";
     CIRCUIT_REJECTED Counter "circuit_rejected_total" "Requests refused because a limit of a service was reached.";
     RETRY_BUDGET_EXHAUSTED Counter "retry_budget_exhausted_total" "Retries that were not made because the budget was spent.";
+    OVERLOAD Gauge "overload" "The share in use of what limits the process, where 1 is all of it.";
+    OVERLOAD_SHED Counter "overload_shed_total" "Requests refused because the process had as much to do as it can hold, by what it lacked.";
     PANICS Counter "panics_total" "Connections that ended because of a defect in Weir.";
     DRAIN_ACTIVE Gauge "drain_active" "1 while the process finishes what it has and takes no more.";
     LOG_DROPPED Counter "log_dropped_total" "Access log lines that were dropped because the output did not keep up.";
@@ -98,8 +100,10 @@ mod tests {
 
     #[test]
     fn every_flag_is_documented() {
-        use Flag::{DC, DI, DPE, FI, NR, None, RL, SI, UC, UF, UH, UO, URX, UT};
-        for flag in [None, UH, UF, UO, NR, URX, UC, UT, DC, RL, DPE, DI, FI, SI] {
+        use Flag::{DC, DI, DPE, FI, NR, None, OM, RL, SI, UC, UF, UH, UO, URX, UT};
+        for flag in [
+            None, UH, UF, UO, NR, URX, UC, UT, DC, RL, DPE, DI, FI, SI, OM,
+        ] {
             assert!(DOCUMENT.contains(&format!("`{}`", flag.text())), "{flag:?}");
         }
     }

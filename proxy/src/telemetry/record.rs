@@ -40,6 +40,8 @@ pub enum Flag {
     FI,
     /// Nothing moved on a stream for too long.
     SI,
+    /// Shed: the process has as much to do as it can hold (Envoy: overload manager).
+    OM,
 }
 
 impl Flag {
@@ -61,6 +63,7 @@ impl Flag {
             Self::DI => "DI",
             Self::FI => "FI",
             Self::SI => "SI",
+            Self::OM => "OM",
         }
     }
 }

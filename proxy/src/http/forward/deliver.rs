@@ -51,7 +51,9 @@ pub(super) async fn answer(
     let head_len = front.len() as u64;
     let idle = call.listener.limits.stream_idle_timeout.as_millis() as u64;
     if scratch.response.status == 101 {
+        // A tunnel may last for days: it is no request any more.
         drop(call.active.take());
+        drop(entry.place.take());
         let held = conn.buffer.split_off(scratch.head.len);
         let carried = tunnel::join(conn, held, &mut lease, buffer, front, idle).await;
         entry.bytes_out = head_len + carried.down;
@@ -114,7 +116,8 @@ impl Plan {
         // A body that was waiting for a 100 (Continue) may come or not: nobody can tell what follows.
         let unasked = head.expects_continue && !upload.is_done() && !upload.has_moved();
         let ends_by_closing = unknown && old;
-        let keep = head.keep_alive && !ends_by_closing && !unasked && !conn.worker.says_goodbye();
+        let leaves = conn.worker.says_goodbye() || conn.worker.spares_memory();
+        let keep = head.keep_alive && !ends_by_closing && !unasked && !leaves;
         let said = match (response.status, keep, old) {
             (101, ..) => Said::Upgrade,
             (_, false, _) => Said::Close,

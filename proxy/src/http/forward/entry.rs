@@ -9,6 +9,7 @@ use weir_config::model::Listener;
 use crate::http::h1::flow::Flow;
 use crate::http::h1::head::Known;
 use crate::http::h1::serve::{Connection, Scratch};
+use crate::runtime::overload::Place;
 use crate::snapshot::{RuleTable, SeriesIds};
 use crate::telemetry::{Flag, Record, Sample, Spoken};
 use crate::upstream::local::{Local, LocalEndpoint, LocalService};
@@ -31,6 +32,8 @@ pub(super) struct Entry<'a> {
     pub(super) responded: bool,
     pub(super) attempts: u8,
     pub(super) done: Done,
+    /// Among the requests of the process, where they are counted.
+    pub(super) place: Option<Place>,
     pub(super) upstream: Option<Duration>,
     pub(super) bytes_out: u64,
     /// Carried up by a tunnel.
@@ -66,6 +69,7 @@ impl Entry<'_> {
             responded: false,
             attempts: 0,
             done: Done::default(),
+            place: None,
             upstream: None,
             bytes_out: 0,
             tunneled_in: 0,

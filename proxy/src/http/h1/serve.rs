@@ -68,6 +68,7 @@ pub(crate) async fn connection(
     listener: ListenerId,
     stream: TcpStream,
     peer: SocketAddr,
+    alarm: AlarmGuard,
 ) {
     let local = worker.local();
     let Some(table) = local.snapshot.listener(listener) else {
@@ -79,7 +80,6 @@ pub(crate) async fn connection(
     // It lives as long as the connection does, and the generation should not.
     drop(local);
     let _counted = Counted::new(&worker, label);
-    let alarm = worker.timers.alarm();
     let mut buffer = worker.buffers.none();
     let (mut stream, mut peer) = (stream, peer);
     if let Some(listener) = proxied {

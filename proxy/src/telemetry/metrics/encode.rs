@@ -20,6 +20,8 @@ pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 #[derive(Debug, Default, Clone)]
 pub struct Gauges {
     pub draining: bool,
+    /// Resource of the process, share in use, where 1 is all of it.
+    pub pressure: Vec<(&'static str, f64)>,
     /// Service, state, how many endpoints.
     pub endpoints: Vec<(Arc<str>, &'static str, u64)>,
     pub services: Vec<ServiceGauges>,
@@ -67,6 +69,7 @@ struct Totals {
     mirrored: BTreeMap<&'static str, u64>,
     malformed: BTreeMap<u16, u64>,
     dropped: BTreeMap<(LabelId, &'static str), u64>,
+    shed: BTreeMap<&'static str, u64>,
     series_dropped: u64,
 }
 
@@ -105,6 +108,17 @@ impl Metrics {
             );
         }
         text.services(&gauges.services);
+        text.family(names::OVERLOAD);
+        for (resource, share) in &gauges.pressure {
+            let labels = [("resource", *resource)];
+            text.sample(
+                names::OVERLOAD.name,
+                "",
+                &labels,
+                format_args!("{share:.4}"),
+            );
+        }
+        text.labelled(names::OVERLOAD_SHED, "reason", &totals.shed);
         text.single(names::PANICS, totals.panics);
         text.single(names::DRAIN_ACTIVE, u64::from(gauges.draining));
         text.single(names::LOG_DROPPED, self.log_dropped.load(Ordering::Relaxed));
@@ -156,6 +170,7 @@ impl Metrics {
             mirrored: BTreeMap::new(),
             malformed: BTreeMap::new(),
             dropped: BTreeMap::new(),
+            shed: BTreeMap::new(),
             series_dropped: store.dropped(),
         };
         for plain in store.plain() {
@@ -174,6 +189,9 @@ impl Metrics {
             plain
                 .dropped
                 .read(|why, n| *totals.dropped.entry(why).or_default() += n);
+            plain
+                .shed
+                .read(|reason, n| *totals.shed.entry(reason).or_default() += n);
         }
         totals
     }

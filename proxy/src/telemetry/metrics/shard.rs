@@ -29,6 +29,7 @@ pub(crate) struct Shard {
     mirrored: Tally<&'static str>,
     malformed: Tally<u16>,
     dropped: Tally<(LabelId, &'static str)>,
+    shed: Tally<&'static str>,
 }
 
 #[derive(Debug, Default)]
@@ -56,6 +57,7 @@ pub(super) struct Plain {
     pub(super) mirrored: Arc<TallyView<&'static str>>,
     pub(super) malformed: Arc<TallyView<u16>>,
     pub(super) dropped: Arc<TallyView<(LabelId, &'static str)>>,
+    pub(super) shed: Arc<TallyView<&'static str>>,
 }
 
 impl Shard {
@@ -73,6 +75,7 @@ impl Shard {
             mirrored: Tally::new(Arc::clone(&plain.mirrored)),
             malformed: Tally::new(Arc::clone(&plain.malformed)),
             dropped: Tally::new(Arc::clone(&plain.dropped)),
+            shed: Tally::new(Arc::clone(&plain.shed)),
             plain,
         }
     }
@@ -158,6 +161,11 @@ impl Shard {
     /// Counts a datagram that went nowhere; `reason` is from a closed set.
     pub(crate) fn datagram_dropped(&self, listener: LabelId, reason: &'static str) {
         self.dropped.count((listener, reason));
+    }
+
+    /// Counts a request that was refused for lack of a resource of the process, from a closed set.
+    pub(crate) fn shed(&self, resource: &'static str) {
+        self.shed.count(resource);
     }
 
     /// Counts a connection that a panic ended.

@@ -5,6 +5,7 @@ use crate::telemetry::{Flag, Sample, Spoken};
 const NO_GAUGES: Gauges = Gauges {
     services: Vec::new(),
     draining: false,
+    pressure: Vec::new(),
     endpoints: Vec::new(),
 };
 
@@ -342,8 +343,10 @@ fn the_text_is_what_a_scraper_reads() {
     let shard = fixture.metrics.shard();
     shard.record(&fixture.sample("shop", "stable"));
     shard.retried("5xx");
+    shard.shed("requests");
     let gauges = Gauges {
         draining: true,
+        pressure: vec![("memory", 0.5)],
         endpoints: vec![(Arc::from("shop"), "ready", 2)],
         services: vec![ServiceGauges {
             service: Arc::from("shop"),
@@ -371,6 +374,8 @@ fn the_text_is_what_a_scraper_reads() {
         r#"weir_circuit_open{service="shop",limit="requests"} 1"#,
         r#"weir_circuit_rejected_total{service="shop",limit="requests"} 7"#,
         r#"weir_retry_budget_exhausted_total{service="shop"} 3"#,
+        r#"weir_overload{resource="memory"} 0.5000"#,
+        r#"weir_overload_shed_total{reason="requests"} 1"#,
     ] {
         assert!(text.lines().any(|l| l == line), "{line}");
     }
