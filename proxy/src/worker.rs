@@ -61,6 +61,8 @@ pub(crate) struct Worker {
     pub(crate) scratch: RefCell<Vec<Box<Scratch>>>,
     /// Connections to endpoints that are open, idle ones included.
     pub(crate) upstream_open: Rc<Cell<usize>>,
+    /// Connections from clients that were accepted and whose task has not run yet: a burst brings many at once.
+    starting: Cell<usize>,
     /// Mirrored requests under way.
     pub(crate) mirrors: Cell<usize>,
     draining: Cell<bool>,
@@ -68,7 +70,7 @@ pub(crate) struct Worker {
     local: RefCell<Rc<Local>>,
     listeners: RefCell<Vec<Serving>>,
     /// Connections this worker may hold at once.
-    pub(crate) max_connections: usize,
+    max_connections: usize,
 }
 
 impl Worker {
@@ -83,6 +85,7 @@ impl Worker {
             random: RefCell::new(SmallRng::from_rng(&mut rand::rng())),
             scratch: RefCell::default(),
             upstream_open: Rc::default(),
+            starting: Cell::default(),
             mirrors: Cell::default(),
             draining: Cell::new(false),
             local: RefCell::new(Rc::new(Local::empty())),
@@ -107,6 +110,21 @@ impl Worker {
         drop(local);
         *self.local.borrow_mut() = Rc::clone(&next);
         next
+    }
+
+    /// Whether it holds as many connections as it may.
+    pub(crate) fn is_full(&self) -> bool {
+        self.timers.len() + self.starting.get() >= self.max_connections
+    }
+
+    /// A connection was accepted; its task says [`Self::begins`] once it runs.
+    pub(crate) fn accepts(&self) {
+        self.starting.set(self.starting.get() + 1);
+    }
+
+    /// A connection's task runs, and sets its alarm.
+    pub(crate) fn begins(&self) {
+        self.starting.set(self.starting.get().saturating_sub(1));
     }
 
     pub(crate) fn is_draining(&self) -> bool {

@@ -60,7 +60,7 @@ async fn run(worker: Rc<Worker>, id: ListenerId, listener: TcpListener, stop: Rc
 }
 
 fn serve_one(worker: &Rc<Worker>, id: ListenerId, stream: TcpStream, peer: std::net::SocketAddr) {
-    if worker.timers.len() >= worker.max_connections {
+    if worker.is_full() {
         // Closing at once tells the client more than a connection on which nothing happens.
         worker.metrics.accept_failed();
         return;
@@ -73,6 +73,7 @@ fn serve_one(worker: &Rc<Worker>, id: ListenerId, stream: TcpStream, peer: std::
     let Some(table) = local.snapshot.listener(id) else {
         return;
     };
+    worker.accepts();
     // A listener that changes its protocol keeps its sockets; its connections keep what they started with.
     match table.listener.protocol {
         Protocol::Http => {

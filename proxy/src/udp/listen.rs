@@ -122,7 +122,7 @@ impl Relay {
             }
         }
         let full = self.sessions.borrow().len() >= limits.max_sessions && known.is_none();
-        let no_room = self.worker.timers.len() >= self.worker.max_connections;
+        let no_room = self.worker.is_full();
         if full || no_room || (known.is_none() && !takes_new) {
             return Err(because(Dropped::Sessions));
         }

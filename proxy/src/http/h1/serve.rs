@@ -69,6 +69,7 @@ pub(crate) async fn connection(
     stream: TcpStream,
     peer: SocketAddr,
 ) {
+    worker.begins();
     let local = worker.local();
     let Some(table) = local.snapshot.listener(listener) else {
         return;
