@@ -71,6 +71,14 @@ pub fn is_idempotent(method: &str) -> bool {
     )
 }
 
+/// Whether the policy may ask for a second time with a body of which some was sent, so that it is worth holding: a
+/// connection that was never made took nothing.
+#[must_use]
+pub fn may_replay(policy: &Retry, idempotent: bool) -> bool {
+    let after_sending = |on: &RetryOn| *on != RetryOn::ConnectFailure;
+    idempotent && policy.attempts > 0 && policy.on.iter().any(after_sending)
+}
+
 /// Judges one failed try. How many retries a service bears
 /// ([`crate::breaker::retry_limit`]) is asked apart, because it needs live counts.
 #[must_use]
@@ -231,6 +239,19 @@ mod tests {
             may_retry(&Retry::default(), gone, Outcome::RefusedStream),
             Verdict::BodyGone
         );
+    }
+
+    #[test]
+    fn a_body_is_held_only_where_the_policy_could_send_it_twice() {
+        // semantics 28
+        assert!(may_replay(&Retry::default(), true));
+        assert!(!may_replay(&Retry::default(), false));
+        assert!(!may_replay(&on(&[RetryOn::ConnectFailure]), true));
+        let off = Retry {
+            attempts: 0,
+            ..Retry::default()
+        };
+        assert!(!may_replay(&off, true));
     }
 
     #[test]

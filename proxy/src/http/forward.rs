@@ -72,7 +72,7 @@ pub(crate) async fn exchange(
     );
     let mut result = serve(conn, &local, scratch, &mut entry, &mut upload).await;
     // The endpoints may have gone with the generation that this request was routed by: the next one knows better.
-    if matches!(result, Err(ProxyError::NoEndpoint)) && !upload.has_moved() {
+    if matches!(result, Err(ProxyError::NoEndpoint)) && upload.can_restart() {
         let newer = conn.worker.local();
         if !Rc::ptr_eq(&newer, &local) {
             let (attempts, done, flag) = (entry.attempts, entry.done, entry.flag);
@@ -152,8 +152,10 @@ async fn serve<'a>(
         prefix_len: found.prefix_len,
         key,
         active: Cell::new(Some(active)),
+        uploaded_ms: Cell::new(None),
     };
     let answered = attempt::until_answered(conn, scratch, entry, upload, &call).await?;
+    upload.keep_no_longer();
     deliver::answer(conn, scratch, entry, upload, &call, answered).await
 }
 

@@ -57,6 +57,7 @@ families! {
     DATAGRAMS_DROPPED Counter "datagrams_dropped_total" "UDP datagrams that were dropped, by why.";
     INFLIGHT Gauge "inflight_requests" "Requests being served.";
     RETRIES Counter "retries_total" "Tries beyond the first, by what called for them.";
+    RETRY_BODY_GONE Counter "retry_body_too_large_total" "Retries that were not made because more of the body was sent than is held.";
     MIRRORED Counter "mirror_total" "Copies of requests for mirrors, by what became of them.";
     MALFORMED Counter "requests_malformed_total" "Requests that were refused before routing, by the status of the answer.";
     DOWNSTREAM Gauge "downstream_connections" "Open connections from clients, UDP sessions included.";

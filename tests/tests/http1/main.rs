@@ -8,6 +8,7 @@ mod hostile;
 mod limits;
 mod observe;
 mod pool;
+mod replay;
 mod review;
 mod targets;
 mod upgrade;

@@ -5,12 +5,14 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use weir_config::model::{Listener, RetryLimit};
-use weir_decide::retry::{Attempt as Try, Outcome, backoff, may_retry};
+use weir_decide::retry::{self, Attempt as Try, Outcome, Verdict, backoff, may_retry};
 
 use super::super::error::ProxyError;
 use super::super::filter::{mirror, rewritten};
 use super::super::h1::flow::Flow;
+use super::super::h1::head::Framing;
 use super::super::h1::serve::{Connection, Scratch};
+use super::super::h1::tap::MAX_COPY;
 use super::super::h1::write::{self, RequestParts, Target};
 use super::converse::converse;
 use super::entry::Entry;
@@ -36,6 +38,9 @@ pub(super) struct Call<'a> {
     pub(super) key: Option<u64>,
     /// The place among the service's active requests; given up when the request becomes a tunnel (semantics 10).
     pub(super) active: Cell<Option<Permit>>,
+    /// When an endpoint first had the whole of the request's body, on the worker's clock: its time to answer, and that of
+    /// those tried after it, starts here (semantics 25).
+    pub(super) uploaded_ms: Cell<Option<u64>>,
 }
 
 impl Call<'_> {
@@ -97,6 +102,9 @@ pub(super) async fn until_answered(
 ) -> Result<Answered, ProxyError> {
     write_head(conn, scratch, entry, call);
     copy(conn, scratch, entry, upload, call);
+    if may_need_body(scratch, call) {
+        upload.keep();
+    }
     let mut tried: Vec<Rc<LocalEndpoint>> = Vec::new();
     // Held while a retry goes on, see `Permit::retry`.
     let mut _retrying = None;
@@ -125,7 +133,7 @@ pub(super) async fn until_answered(
                     Some(took),
                 );
                 let outcome = Outcome::Status(status);
-                if !judge(call, scratch, entry, upload, outcome, true) {
+                if !judge(conn, call, scratch, entry, upload, outcome, true) {
                     return Ok(answered);
                 }
                 let failure = Failure {
@@ -136,9 +144,9 @@ pub(super) async fn until_answered(
                 (failure, Some(answered))
             }
             Err(failure) => {
-                let again = failure
-                    .outcome
-                    .is_some_and(|o| judge(call, scratch, entry, upload, o, failure.bytes_sent));
+                let again = failure.outcome.is_some_and(|o| {
+                    judge(conn, call, scratch, entry, upload, o, failure.bytes_sent)
+                });
                 // An idle connection that closes as it is used again says nothing of its endpoint.
                 let raced = matches!(
                     failure.outcome,
@@ -167,6 +175,10 @@ pub(super) async fn until_answered(
             tried.push(endpoint);
         }
         pause(conn, call, entry.attempts).await;
+        if upload.has_moved() {
+            // The body took the head's place.
+            write_head(conn, scratch, entry, call);
+        }
     }
 }
 
@@ -194,7 +206,18 @@ fn is_failover(
     gone && budget && entry.attempts == 1 && pick::others_are_well(call.choice, endpoint, now_ms)
 }
 
+/// Whether the body may have to be sent twice; a larger one than is held is not copied at all.
+fn may_need_body(scratch: &Scratch, call: &Call<'_>) -> bool {
+    let fits = match scratch.head.framing {
+        Framing::None | Framing::Length(0) => false,
+        Framing::Length(length) => length <= MAX_COPY as u64,
+        Framing::Chunked | Framing::Close => true,
+    };
+    fits && retry::may_replay(&call.rule.rule().retry, scratch.head.kind.is_idempotent())
+}
+
 fn judge(
+    conn: &Connection,
     call: &Call<'_>,
     scratch: &Scratch,
     entry: &Entry<'_>,
@@ -207,9 +230,13 @@ fn judge(
         idempotent: scratch.head.kind.is_idempotent(),
         bytes_sent: sent,
         body_sent: upload.has_moved(),
-        body_replayable: !upload.has_moved(),
+        body_replayable: upload.can_restart(),
     };
-    may_retry(&call.rule.rule().retry, attempt, outcome).is_retry()
+    let verdict = may_retry(&call.rule.rule().retry, attempt, outcome);
+    if verdict == Verdict::BodyGone {
+        conn.worker.metrics.body_gone();
+    }
+    verdict.is_retry()
 }
 
 fn reason(outcome: Option<Outcome>) -> &'static str {
@@ -330,7 +357,7 @@ impl Deadlines {
             .request
             .filter(|_| upload.has_moved())
         {
-            Some(timeout) => (now + timeout.as_millis() as u64)
+            Some(timeout) => (call.uploaded_ms.get().unwrap_or(now) + timeout.as_millis() as u64)
                 .max(self.request)
                 .min(self.attempt),
             None => self.next(),
@@ -370,7 +397,7 @@ async fn attempt(
     };
     upload.restart(std::mem::take(&mut scratch.out));
     let got = converse(conn, scratch, upload, call, &mut lease, deadlines).await;
-    // The head is needed again if this try failed; the flow only overwrites it once a body moves.
+    // The head is needed again if this try failed; the flow overwrites it once a body moves.
     if !upload.has_moved() {
         scratch.out = upload.take_front();
     }

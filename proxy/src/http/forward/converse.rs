@@ -116,23 +116,29 @@ async fn next_head(
                 match upload.poll(cx, &mut client_read, &mut origin_write) {
                     Poll::Ready(Ok(())) => {
                         progress.done = true;
+                        if call.uploaded_ms.get().is_none() && upload.has_moved() {
+                            call.uploaded_ms.set(Some(timers.now()));
+                        }
                         alarm.set(deadlines.after_upload(timers.now(), call, upload));
                     }
                     // The endpoint reads no further; it may still say why.
                     Poll::Ready(Err(FlowError::Write(_))) => progress.done = true,
                     Poll::Ready(Err(error)) => return Poll::Ready(Event::Body(of_client(&error))),
-                    Poll::Pending if progress.moved != upload.moved => {
-                        progress.moved = upload.moved;
+                    Poll::Pending => {
                         // Only a client that is sending has its own time; one that waits for a 100
                         // (Continue), or an endpoint that does not read, is the endpoint's doing.
-                        progress.on_client =
+                        let on_client =
                             upload.waits_for_input() && (upload.has_moved() || !expects);
-                        alarm.set(match progress.on_client {
-                            true => timers.now() + idle,
-                            false => deadlines.after_upload(timers.now(), call, upload),
-                        });
+                        // A body sent again moves nothing, and then waits for its rest.
+                        if progress.moved != upload.moved || progress.on_client != on_client {
+                            progress.moved = upload.moved;
+                            progress.on_client = on_client;
+                            alarm.set(match on_client {
+                                true => timers.now() + idle,
+                                false => deadlines.after_upload(timers.now(), call, upload),
+                            });
+                        }
                     }
-                    Poll::Pending => {}
                 }
             }
             loop {

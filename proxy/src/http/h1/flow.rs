@@ -67,7 +67,7 @@ pub(crate) struct Flow {
     primed: bool,
     /// Bytes of data read so far.
     pub(crate) moved: u64,
-    /// Gets a copy of the data, where somebody asked for one.
+    /// Gets a copy of the data, where somebody asked for one, or it may have to be sent again.
     tap: Option<Box<Tap>>,
     pool: Rc<BufferPool>,
 }
@@ -124,15 +124,60 @@ impl Flow {
         self.front_at == 0 && self.front.len() == self.head_len
     }
 
-    /// Whether anything of the body was taken, the end of an empty chunked one included: it cannot be sent again.
+    /// Holds on to the body, as far as a [`Tap`] does, so that it can be sent again; before any of it was taken.
+    pub(crate) fn keep(&mut self) {
+        self.tap().keep();
+    }
+
+    /// There will be no other endpoint.
+    pub(crate) fn keep_no_longer(&mut self) {
+        if let Some(tap) = &mut self.tap
+            && !tap.keep_no_longer()
+        {
+            self.tap = None;
+        }
+    }
+
+    /// Whether anything of the body was taken, the end of an empty chunked one included.
     pub(crate) fn has_moved(&self) -> bool {
         self.moved > 0 || (self.ended && self.encoding == Encoding::Chunked)
     }
 
-    /// Starts over with another head, for another endpoint; only while nothing of the body was taken.
+    /// Whether all of the body taken so far is still there (semantics 28).
+    pub(crate) fn can_restart(&self) -> bool {
+        !self.has_moved() || self.kept().is_some()
+    }
+
+    /// Starts over with another head, for another endpoint; only while it [can](Self::can_restart).
     pub(crate) fn restart(&mut self, front: Vec<u8>) {
         self.front = front;
         self.front_at = 0;
+        if self.has_moved() {
+            self.replay();
+        }
+    }
+
+    fn kept(&self) -> Option<&[u8]> {
+        self.tap.as_ref().and_then(|tap| tap.kept())
+    }
+
+    /// Queues what is held of the body behind the head, framed as the rest will be; what was queued before is part of it.
+    fn replay(&mut self) {
+        self.data = 0..0;
+        self.buffer.consume(self.consumed);
+        self.consumed = 0;
+        let kept = self.kept().unwrap_or_default();
+        let mut again = Vec::with_capacity(kept.len() + 32);
+        if self.encoding == Encoding::Chunked && !kept.is_empty() {
+            push_hex(&mut again, kept.len());
+        }
+        again.extend_from_slice(kept);
+        if self.encoding == Encoding::Chunked {
+            let end = tail(!kept.is_empty(), self.ended, self.decoder.trailers());
+            again.extend_from_slice(&end);
+        }
+        self.tail = Cow::Owned(again);
+        self.tail_at = 0;
     }
 
     /// Throws away what the buffer holds of the body; whether that was all of it.
@@ -225,11 +270,13 @@ impl Flow {
         {
             self.tap = None;
         }
-        if self.encoding == Encoding::Chunked {
-            if !data.is_empty() {
-                push_hex(&mut self.front, data.len());
-            }
-            self.tail = tail(!data.is_empty(), self.ended, self.decoder.trailers());
+        self.tail = match self.encoding {
+            // A body that was sent again stood here.
+            Encoding::Identity => Cow::Borrowed(b""),
+            Encoding::Chunked => tail(!data.is_empty(), self.ended, self.decoder.trailers()),
+        };
+        if self.encoding == Encoding::Chunked && !data.is_empty() {
+            push_hex(&mut self.front, data.len());
         }
         self.data = data;
         self.settle();
@@ -357,15 +404,4 @@ fn push_hex(out: &mut Vec<u8>, size: usize) {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_chunk_size_is_written_without_leading_zeros() {
-        for size in [1usize, 9, 15, 16, 255, 256, 65_535, 73_728, 1 << 30] {
-            let mut out = Vec::new();
-            push_hex(&mut out, size);
-            assert_eq!(out, format!("{size:x}\r\n").as_bytes());
-        }
-    }
-}
+mod tests;

@@ -1,4 +1,4 @@
-//! A copy of a body on its way, for those who wait for all of it.
+//! A copy of a body on its way: for those who wait for all of it, and to send it again.
 
 use std::rc::Rc;
 
@@ -17,8 +17,11 @@ pub(crate) enum Copied {
 /// Collects the data of one body.
 #[derive(Debug, Default)]
 pub(crate) struct Tap {
-    data: Vec<u8>,
+    /// Shared only once it is whole.
+    data: Rc<Vec<u8>>,
     waiting: Vec<oneshot::Sender<Copied>>,
+    /// The data may be sent again: it is held beyond its end.
+    keeps: bool,
 }
 
 impl Tap {
@@ -29,18 +32,33 @@ impl Tap {
         receiver
     }
 
+    /// Holds the data, to be sent again.
+    pub(super) fn keep(&mut self) {
+        self.keeps = true;
+    }
+
+    /// It will not be sent again; `false` if nobody else waits for it.
+    pub(super) fn keep_no_longer(&mut self) -> bool {
+        self.keeps = false;
+        !self.waiting.is_empty()
+    }
+
+    /// All that came so far, if it is held to be sent again.
+    pub(super) fn kept(&self) -> Option<&[u8]> {
+        self.keeps.then(|| self.data.as_slice())
+    }
+
     /// Takes the next data; `false` once there is no more to do.
     pub(super) fn take(&mut self, data: &[u8], ended: bool) -> bool {
         if self.data.len() + data.len() > MAX_COPY {
             self.tell(&Copied::TooLarge);
             return false;
         }
-        self.data.extend_from_slice(data);
+        Rc::make_mut(&mut self.data).extend_from_slice(data);
         if ended {
-            let whole = Copied::Whole(Rc::new(std::mem::take(&mut self.data)));
-            self.tell(&whole);
+            self.tell(&Copied::Whole(Rc::clone(&self.data)));
         }
-        !ended
+        !ended || self.keeps
     }
 
     fn tell(&mut self, what: &Copied) {
@@ -75,5 +93,20 @@ mod tests {
         tap.take(b"cut", false);
         drop(tap);
         assert!(receiver.try_recv().is_err());
+    }
+
+    #[test]
+    fn what_is_kept_outlives_the_end_but_not_the_limit() {
+        // semantics 28
+        let mut tap = Tap::default();
+        tap.keep();
+        let mut mirror = tap.subscribe();
+        assert!(tap.take(b"he", false) && tap.take(b"llo", true));
+        assert_eq!(tap.kept(), Some(&b"hello"[..]));
+        assert!(matches!(mirror.try_recv(), Ok(Copied::Whole(data)) if *data == b"hello"));
+        assert!(!tap.keep_no_longer() && tap.kept().is_none());
+        let mut tap = Tap::default();
+        tap.keep();
+        assert!(tap.take(&vec![0; MAX_COPY], false) && !tap.take(b"x", false));
     }
 }

@@ -59,6 +59,7 @@ struct Totals {
     groups: Vec<(GroupKey, GroupReading)>,
     in_flight: u64,
     upstream: u64,
+    body_gone: u64,
     panics: u64,
     rejected: u64,
     opened: BTreeMap<LabelId, u64>,
@@ -79,6 +80,7 @@ impl Metrics {
         self.encode_streams(&mut text, &totals);
         text.single(names::INFLIGHT, totals.in_flight);
         text.labelled(names::RETRIES, "reason", &totals.retries);
+        text.single(names::RETRY_BODY_GONE, totals.body_gone);
         text.labelled(names::MIRRORED, "result", &totals.mirrored);
         text.labelled(names::MALFORMED, "reason", &totals.malformed);
         text.labelled(
@@ -146,6 +148,7 @@ impl Metrics {
             groups,
             in_flight: difference(sum(|p| &p.started), sum(|p| &p.ended)),
             upstream: sum(|p| &p.upstream),
+            body_gone: sum(|p| &p.body_gone),
             panics: sum(|p| &p.panics),
             rejected: sum(|p| &p.rejected),
             opened: BTreeMap::new(),

@@ -46,6 +46,8 @@ pub(super) struct Plain {
     pub(super) ended: AtomicU64,
     /// Connections to endpoints that are open, as of the worker's last tick.
     pub(super) upstream: AtomicU64,
+    /// Retries that were not made because the body was no longer held.
+    pub(super) body_gone: AtomicU64,
     pub(super) panics: AtomicU64,
     pub(super) rejected: AtomicU64,
     pub(super) opened: Arc<TallyView<LabelId>>,
@@ -136,6 +138,11 @@ impl Shard {
     /// Counts a try beyond the first; `reason` is what called for it, from a closed set.
     pub(crate) fn retried(&self, reason: &'static str) {
         self.retries.count(reason);
+    }
+
+    /// Counts a retry that was not made because the body was no longer held.
+    pub(crate) fn body_gone(&self) {
+        add(&self.plain.body_gone, 1);
     }
 
     /// Counts a copy for a mirror; `result` is what became of it, from a closed set.
