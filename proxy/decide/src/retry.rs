@@ -4,8 +4,11 @@
 //! again once a byte of it has left, unless the endpoint is known not to have processed it. The second:
 //! a body that cannot be replayed is not sent twice.
 
+mod after;
+
 use std::time::Duration;
 
+pub use after::{MAX_PAUSE, pause};
 use rand::{Rng, RngExt};
 use weir_config::model::{Retry, RetryOn};
 

@@ -5,6 +5,7 @@ mod attempt;
 mod converse;
 mod deliver;
 mod entry;
+mod pause;
 mod resolve;
 mod way;
 

@@ -46,6 +46,8 @@ pub(super) struct Told {
     pub(super) penalty: AtomicU64,
     /// [`Ewma`]. Written only where latency decides.
     pub(super) latency: AtomicU64,
+    /// On the clock of the process, in milliseconds: until when it asked to be left alone.
+    paused_until_ms: AtomicU64,
 }
 
 /// Everything that decides on availability, behind a lock that the request path never takes.
@@ -216,6 +218,18 @@ impl EndpointState {
             0 => 0,
             bits => Penalty::from_bits(bits).in_requests(now_ms),
         }
+    }
+
+    /// Leaves it alone for that time, as long as there are others: it asked for it, and its last word holds.
+    pub(crate) fn pause(&self, time: Duration, now_ms: u64) {
+        let until_ms = now_ms.saturating_add(u64::try_from(time.as_millis()).unwrap_or(u64::MAX));
+        self.told.paused_until_ms.store(until_ms, Ordering::Relaxed);
+        self.home.pauses_until(until_ms);
+    }
+
+    /// Whether it asked to be left alone; to be looked at only where [`ServiceState::has_pauses`].
+    pub(crate) fn is_paused(&self, now_ms: u64) -> bool {
+        now_ms < self.told.paused_until_ms.load(Ordering::Relaxed)
     }
 
     /// What it did since this was last asked.

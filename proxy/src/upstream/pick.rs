@@ -119,14 +119,20 @@ pub(crate) fn endpoint(
         &choice.service.versions[choice.version],
     );
     version.refresh(table);
-    let candidates = Members {
+    let mut candidates = Members {
         version,
         asked,
         limits: Limits::of(&table.service.pool),
+        pauses: table.state.has_pauses(asked.now_ms),
     };
     let levels = version.levels.borrow();
     let mut balancers = version.balancers.borrow_mut();
-    let at = balancers.pick(&candidates, &version.groups, &levels, random)?;
+    let mut at = balancers.pick(&candidates, &version.groups, &levels, random)?;
+    if candidates.pauses && candidates.was_tried(at) {
+        // Only paused ones are left that were not tried, and a retry avoids what was tried (semantics 26).
+        candidates.pauses = false;
+        at = balancers.pick(&candidates, &version.groups, &levels, random)?;
+    }
     version.members.get(at).map(Rc::clone)
 }
 
@@ -135,11 +141,15 @@ pub(crate) fn with_idle_connection(
     choice: &Choice,
     asked: &Asked<'_>,
 ) -> Option<Rc<LocalEndpoint>> {
-    let version = &choice.service.versions[choice.version];
+    let (table, version) = (
+        &choice.service.table,
+        &choice.service.versions[choice.version],
+    );
     let members = Members {
         version,
         asked,
-        limits: Limits::of(&choice.service.table.service.pool),
+        limits: Limits::of(&table.service.pool),
+        pauses: table.state.has_pauses(asked.now_ms),
     };
     let fits = |at: &usize| {
         members.available(*at) && !members.tried(*at) && version.members[*at].pool.has_idle()
@@ -180,6 +190,8 @@ pub(crate) struct Members<'a> {
     version: &'a LocalVersion,
     asked: &'a Asked<'a>,
     limits: Limits,
+    /// Whether any of the service's endpoints may be paused.
+    pauses: bool,
 }
 
 impl<'a> Members<'a> {
@@ -194,7 +206,16 @@ impl<'a> Members<'a> {
             version,
             asked: NOBODY,
             limits: Limits::default(),
+            pauses: false,
         }
+    }
+
+    fn was_tried(&self, at: usize) -> bool {
+        let member: *const LocalEndpoint = self.member(at);
+        self.asked
+            .tried
+            .iter()
+            .any(|tried| Rc::as_ptr(tried) == member)
     }
 
     #[inline]
@@ -230,12 +251,10 @@ impl Candidates for Members<'_> {
         member.state.is_usable_in_panic() && !self.limits.are_reached(member)
     }
 
+    /// One that asked for a pause counts as tried, too: left out while there is another, and never to the last
+    /// (semantics 11). What is healthy, and so panic, does not change.
     fn tried(&self, at: usize) -> bool {
-        let member: *const LocalEndpoint = self.member(at);
-        self.asked
-            .tried
-            .iter()
-            .any(|tried| Rc::as_ptr(tried) == member)
+        self.was_tried(at) || (self.pauses && self.member(at).state.is_paused(self.asked.now_ms))
     }
 
     fn latency_us(&self, at: usize) -> Option<f32> {

@@ -46,6 +46,9 @@ pub struct ServiceState {
     pub(crate) clock: Clock,
     /// Counts changes of what its endpoints are fit for, so that workers know when to look again.
     epoch: AtomicU32,
+    /// On the clock of the process, in milliseconds: until when at least one endpoint may be paused. Zero, and not written,
+    /// until one asks for it: all that a pick looks at on the way that is not paused.
+    paused_until_ms: AtomicU64,
     pub(crate) breakers: Breakers,
     groups: Mutex<BTreeMap<VersionName, Group>>,
 }
@@ -131,6 +134,7 @@ impl ServiceState {
             name,
             clock,
             epoch: AtomicU32::new(1),
+            paused_until_ms: AtomicU64::new(0),
             breakers: Breakers::default(),
             groups: Mutex::default(),
         }
@@ -144,6 +148,16 @@ impl ServiceState {
 
     pub(super) fn availability_changed(&self) {
         self.epoch.fetch_add(1, Ordering::Release);
+    }
+
+    /// Whether an endpoint may have asked to be left alone.
+    #[inline]
+    pub(crate) fn has_pauses(&self, now_ms: u64) -> bool {
+        now_ms < self.paused_until_ms.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn pauses_until(&self, until_ms: u64) {
+        self.paused_until_ms.fetch_max(until_ms, Ordering::Relaxed);
     }
 
     /// Brings the judgement in line with a new generation; what it keeps is kept.

@@ -7,6 +7,7 @@ mod headers;
 mod hostile;
 mod limits;
 mod observe;
+mod pause;
 mod pool;
 mod replay;
 mod review;

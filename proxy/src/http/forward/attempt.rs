@@ -16,6 +16,7 @@ use super::super::h1::tap::MAX_COPY;
 use super::super::h1::write::{self, RequestParts, Target};
 use super::converse::converse;
 use super::entry::Entry;
+use super::pause::heed;
 use super::way::{self, Connected, Way};
 use crate::buffer::Buffer;
 use crate::snapshot::RuleTable;
@@ -132,6 +133,10 @@ pub(super) async fn until_answered(
                     feedback::Outcome::of_status(status),
                     Some(took),
                 );
+                if status == 503 {
+                    let (head, bytes) = (&scratch.response, answered.buffer.filled());
+                    heed(&endpoint.state, head, bytes, conn.worker.timers.now());
+                }
                 let outcome = Outcome::Status(status);
                 if !judge(conn, call, scratch, entry, upload, outcome, true) {
                     return Ok(answered);
@@ -174,7 +179,7 @@ pub(super) async fn until_answered(
         if tried.len() < MAX_TRIED {
             tried.push(endpoint);
         }
-        pause(conn, call, entry.attempts).await;
+        back_off(conn, call, entry.attempts).await;
         if upload.has_moved() {
             // The body took the head's place.
             write_head(conn, scratch, entry, call);
@@ -251,7 +256,7 @@ fn reason(outcome: Option<Outcome>) -> &'static str {
 }
 
 /// Waits before the next try, as the policy's backoff says.
-async fn pause(conn: &Connection, call: &Call<'_>, attempts: u8) {
+async fn back_off(conn: &Connection, call: &Call<'_>, attempts: u8) {
     let wait = backoff(
         &call.rule.rule().retry,
         attempts,
