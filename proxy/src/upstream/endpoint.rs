@@ -304,10 +304,14 @@ impl EndpointState {
                 None => ("ready", &gate.reason),
             },
         };
+        let reason = match self.pause_left().filter(|_| state == "ready") {
+            Some(left) => format!("it asked for a pause, {} s are left", left.as_secs()).into(),
+            None => Arc::clone(reason),
+        };
         Standing {
             available: self.is_available(),
             state,
-            reason: Arc::clone(reason),
+            reason,
             since: gate.since,
             until: gate
                 .ejected
@@ -315,6 +319,12 @@ impl EndpointState {
                 .filter(|_| state == "ejected")
                 .and_then(|out| out.until),
         }
+    }
+
+    fn pause_left(&self) -> Option<Duration> {
+        let until = self.told.paused_until_ms.load(Ordering::Relaxed);
+        let left = Duration::from_millis(until).saturating_sub(self.home.clock.now());
+        (!left.is_zero()).then_some(left)
     }
 
     fn lock(&self) -> MutexGuard<'_, Gate> {

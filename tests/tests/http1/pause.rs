@@ -65,6 +65,12 @@ fn one_that_asks_for_a_pause_is_still_asked_when_it_is_the_last() {
     let mut client = weir.client();
     let statuses = [(); 4].map(|()| client.get("a.example", "/").status());
     assert_eq!(statuses, [503, 503, 200, 200]);
+    let told = weir.json("/api/v1/endpoints")["endpoints"][0].clone();
+    let reason = told["reason"].as_str().unwrap_or_default();
+    assert!(
+        told["state"] == "ready" && reason.contains("asked for a pause"),
+        "{told}"
+    );
 }
 
 // semantics 26

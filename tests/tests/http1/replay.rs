@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use weir_tests::config::Setup;
 use weir_tests::origin::{After, Origin};
@@ -168,6 +169,39 @@ fn a_body_beyond_what_is_held_is_not_sent_again_and_counted() {
         });
     }
     assert_eq!(weir.metric("weir_retries_total", &[]), 0.0);
+}
+
+// semantics 25
+#[test]
+fn a_body_sent_again_and_again_gets_no_more_time_than_one_request_has() {
+    let silent = || {
+        Origin::start(|exchange| {
+            exchange.body()?;
+            // Until the proxy closes the connection.
+            exchange.wire.some()?;
+            Ok(After::Close)
+        })
+    };
+    let (one, other) = (silent(), silent());
+    let setup = Setup::new()
+        .service("app", &[("stable", one.addr()), ("stable", other.addr())])
+        .route(
+            "app",
+            "backendRefs: [{ name: app }], timeouts: { request: 5s, backendRequest: 3s }, \
+             retry: { attempts: 10, on: [gateway-error], backoff: { base: 1ms, max: 1ms } }",
+        );
+    let weir = Weir::start(&setup);
+    let start = Instant::now();
+    let mut client = weir.client();
+    client.send(put("PUT", 1000));
+    assert_eq!(client.response().status(), 504);
+    let took = start.elapsed();
+    assert!(took > Duration::from_millis(4500), "{took:?}");
+    assert!(
+        took < Duration::from_secs(15),
+        "eleven tries are 33 s: {took:?}"
+    );
+    assert_eq!(one.requests().len() + other.requests().len(), 2);
 }
 
 // semantics 27
