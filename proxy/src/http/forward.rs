@@ -3,6 +3,7 @@
 mod admit;
 mod attempt;
 mod converse;
+mod deadlines;
 mod deliver;
 mod entry;
 mod pause;

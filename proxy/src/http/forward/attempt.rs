@@ -15,6 +15,7 @@ use super::super::h1::serve::{Connection, Scratch};
 use super::super::h1::tap::MAX_COPY;
 use super::super::h1::write::{self, RequestParts, Target};
 use super::converse::converse;
+use super::deadlines::Deadlines;
 use super::entry::Entry;
 use super::pause::heed;
 use super::way::{self, Connected, Way};
@@ -325,62 +326,6 @@ fn copy(
         &original,
         upload,
     );
-}
-
-/// When an attempt is over: the request's own deadline, or the try's.
-pub(super) struct Deadlines {
-    request: u64,
-    attempt: u64,
-}
-
-impl Deadlines {
-    pub(super) fn next(&self) -> u64 {
-        self.request.min(self.attempt)
-    }
-
-    fn new(conn: &Connection, entry: &Entry<'_>, call: &Call<'_>) -> Self {
-        let timeouts = &call.rule.rule().timeouts;
-        let timers = &conn.worker.timers;
-        let request = timeouts
-            .request
-            .map(|t| entry.started_ms + t.as_millis() as u64);
-        let attempt = timeouts
-            .backend_request
-            .map(|t| timers.now() + t.as_millis() as u64);
-        Self {
-            request: request.unwrap_or(u64::MAX),
-            attempt: attempt.unwrap_or(u64::MAX),
-        }
-    }
-
-    /// A body may take its time to arrive; the endpoint's time to answer starts with its end.
-    pub(super) fn after_upload(&self, now: u64, call: &Call<'_>, upload: &Flow) -> u64 {
-        match call
-            .rule
-            .rule()
-            .timeouts
-            .request
-            .filter(|_| upload.has_moved())
-        {
-            Some(timeout) => (call.uploaded_ms.get().unwrap_or(now) + timeout.as_millis() as u64)
-                .max(self.request)
-                .min(self.attempt),
-            None => self.next(),
-        }
-    }
-
-    /// What it means that the alarm rang, while nothing of an answer had come.
-    pub(super) fn failure(&self, conn: &Connection, rung: Rung) -> Failure {
-        match rung {
-            Rung::Time if conn.worker.timers.now() < self.request => Failure {
-                error: ProxyError::Timeout,
-                outcome: Some(Outcome::Timeout),
-                bytes_sent: true,
-            },
-            Rung::Time | Rung::Drain => Failure::last(ProxyError::Timeout),
-            Rung::Removed => Failure::last(ProxyError::Reset),
-        }
-    }
 }
 
 async fn attempt(

@@ -5,7 +5,8 @@ use std::time::Instant;
 
 use super::super::error::ProxyError;
 use super::super::h1::serve::Connection;
-use super::attempt::{Call, Deadlines};
+use super::attempt::Call;
+use super::deadlines::Deadlines;
 use crate::timer::Rung;
 use crate::upstream::local::{LocalEndpoint, LocalService};
 use crate::upstream::permit::{InFlight, Permit};

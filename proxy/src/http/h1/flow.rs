@@ -4,6 +4,8 @@
 //! holds the writer back, and memory does not grow. A flow that waits with nothing to write holds no
 //! buffer; one whose reads fill a small buffer goes on with a large one.
 
+mod chunk;
+
 use std::borrow::Cow;
 use std::io::{self, IoSlice};
 use std::ops::Range;
@@ -13,6 +15,8 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::tcp::{ReadHalf, WriteHalf};
+
+use chunk::{push_hex, tail};
 
 use super::body::{BodyError, Decoder};
 use super::head::Framing;
@@ -377,30 +381,6 @@ pub(crate) fn poll_fill(
     let read = spare.filled().len();
     buffer.advance(read);
     Poll::Ready(Ok(read))
-}
-
-/// What follows a chunk's data: its end, and at the end of the body the last chunk. Only trailers, which are rare,
-/// need memory.
-fn tail(after_data: bool, last: bool, trailers: &[u8]) -> Cow<'static, [u8]> {
-    match (after_data, last) {
-        (true, false) => Cow::Borrowed(b"\r\n"),
-        (true, true) if trailers.is_empty() => Cow::Borrowed(b"\r\n0\r\n\r\n"),
-        (false, true) if trailers.is_empty() => Cow::Borrowed(b"0\r\n\r\n"),
-        (false, false) => Cow::Borrowed(b""),
-        (after_data, true) => {
-            let end: &[u8] = if after_data { b"\r\n0\r\n" } else { b"0\r\n" };
-            Cow::Owned([end, trailers, b"\r\n"].concat())
-        }
-    }
-}
-
-/// Writes a size as a chunk has it, with its CR LF.
-fn push_hex(out: &mut Vec<u8>, size: usize) {
-    let digits = (usize::BITS - size.leading_zeros()).div_ceil(4).max(1);
-    for at in (0..digits).rev() {
-        out.push(b"0123456789abcdef"[(size >> (at * 4)) & 15]);
-    }
-    out.extend_from_slice(b"\r\n");
 }
 
 #[cfg(test)]
