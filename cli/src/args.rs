@@ -11,6 +11,7 @@ use crate::commands::check::CheckArgs;
 use crate::commands::completion::CompletionArgs;
 use crate::commands::demo::DemoArgs;
 use crate::commands::diff::DiffArgs;
+use crate::commands::endpoint::EndpointArgs;
 use crate::commands::explain::ExplainArgs;
 use crate::commands::forward::ForwardArgs;
 use crate::commands::healthcheck::HealthcheckArgs;
@@ -38,6 +39,7 @@ Look at a running Weir:
   weir status
   weir explain GET http://shop.example.com/cart
   weir canary set shop canary=25
+  weir endpoint drain 3f2a --for 10m
 
 Exit codes:
   0 ok            3 configuration invalid                     6 refused or partly applied
@@ -107,6 +109,7 @@ pub(crate) enum Command {
     #[command(after_help = list::DISCOVERY_HELP)]
     Discovery(ListArgs),
     Canary(CanaryArgs),
+    Endpoint(EndpointArgs),
     Explain(ExplainArgs),
     Healthcheck(HealthcheckArgs),
     Completion(CompletionArgs),

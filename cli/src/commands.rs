@@ -5,6 +5,7 @@ pub(crate) mod check;
 pub(crate) mod completion;
 pub(crate) mod demo;
 pub(crate) mod diff;
+pub(crate) mod endpoint;
 pub(crate) mod explain;
 pub(crate) mod forward;
 pub(crate) mod healthcheck;

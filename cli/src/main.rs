@@ -72,6 +72,7 @@ fn dispatch(command: Command, global: &Global) -> Outcome {
         Command::Listeners(args) => commands::list::run(Kind::Listeners, &args, &client(), printer),
         Command::Discovery(args) => commands::list::run(Kind::Discovery, &args, &client(), printer),
         Command::Canary(args) => commands::canary::run(&args, &client(), printer),
+        Command::Endpoint(args) => commands::endpoint::run(&args, &client(), printer),
         Command::Explain(args) => commands::explain::run(&args, &client(), printer),
         Command::Healthcheck(args) => commands::healthcheck::run(&args, client()),
         Command::Completion(args) => commands::completion::run(&args),

@@ -9,6 +9,7 @@ pub(crate) mod admin;
 pub(crate) mod docker;
 pub(crate) mod limits;
 pub(crate) mod logging;
+mod operate;
 pub(crate) mod plan;
 mod publish;
 
@@ -127,6 +128,7 @@ fn control_options(plan: &Plan, admin: &AdminServer, handle: &Handle) -> Control
             let readiness = asking.ready();
             (readiness.ready, readiness.reason)
         }),
+        operate: operate::by(handle.clone()),
     }
 }
 

@@ -1,7 +1,7 @@
 //! The admin API of the control plane, and the dashboard on top of it.
 //!
-//! Reading needs no token (the server listens on loopback or a unix socket by default); the one thing that changes
-//! something, the weights set by hand, is a POST with a token. [`router`] is merged with the data plane's, and
+//! Reading needs no token (the server listens on loopback or a unix socket by default); what changes
+//! something, the weights set by hand and what is asked of endpoints, is a POST with a token. [`router`] is merged with the data plane's, and
 //! [`protect`] is laid over both.
 
 use axum::Router;
@@ -10,8 +10,10 @@ use axum::routing::{get, post};
 
 use crate::control::Control;
 
+mod body;
 mod canary;
 mod dashboard;
+mod endpoint;
 mod error;
 mod guard;
 mod read;
@@ -23,7 +25,7 @@ pub use error::ApiError;
 /// Bytes of a request body; a change of weights takes a few hundred.
 pub const MAX_BODY: usize = 64 * 1024;
 
-/// `/api/v1/{status,discovery,rollouts,events,config,stream}`, `POST /api/v1/canary/…`, and `/` with its assets.
+/// `/api/v1/{status,discovery,rollouts,events,config,stream}`, `POST /api/v1/{canary,endpoints}/…`, and `/` with its assets.
 pub fn router(control: Control) -> Router {
     Router::new()
         .route("/api/v1/status", get(read::status))
@@ -34,6 +36,7 @@ pub fn router(control: Control) -> Router {
         .route("/api/v1/stream", get(stream::stream))
         .route("/api/v1/canary/{service}", post(canary::set))
         .route("/api/v1/canary/{service}/clear", post(canary::clear))
+        .route("/api/v1/endpoints/{service}/{id}", post(endpoint::operate))
         .route("/", get(dashboard::page))
         .route("/assets/weir.css", get(dashboard::style))
         .route("/assets/weir.js", get(dashboard::script))

@@ -14,6 +14,7 @@ use crate::board::Board;
 use crate::discovery;
 use crate::events::{Draft, EventLog};
 use crate::metrics::Counters;
+use crate::operate::{EndpointOps, EndpointRefused};
 use crate::store::{Store, StoreError, Token};
 use crate::watcher::{self, Command, Refused, Watcher};
 
@@ -46,6 +47,8 @@ pub struct ControlOptions {
     pub observed: Observed,
     /// Asked when the status is shown.
     pub ready: Ready,
+    /// Told what is asked of an endpoint.
+    pub operate: EndpointOps,
 }
 
 impl Default for ControlOptions {
@@ -60,6 +63,7 @@ impl Default for ControlOptions {
             version: env!("CARGO_PKG_VERSION"),
             observed: Arc::new(|_| Vec::new()),
             ready: Arc::new(|| (true, "no data plane attached".into())),
+            operate: Arc::new(|_| Err(EndpointRefused::Unattached)),
         }
     }
 }
@@ -105,6 +109,7 @@ pub(crate) struct Shared {
     pub(crate) commands: mpsc::Sender<Command>,
     pub(crate) observed: Observed,
     pub(crate) ready: Ready,
+    pub(crate) operate: EndpointOps,
     pub(crate) state_dir: Option<PathBuf>,
     pub(crate) stop: CancellationToken,
 }
@@ -133,6 +138,7 @@ impl Control {
             commands: commands.clone(),
             observed: options.observed,
             ready: options.ready,
+            operate: options.operate,
             state_dir: options.state_dir,
             stop: CancellationToken::new(),
         });

@@ -167,6 +167,16 @@ impl EventLog {
     }
 }
 
+/// What a client wrote, as text that cannot break a line of a log: at most that many characters.
+pub(crate) fn one_line(text: &str, most: usize) -> String {
+    let kept: String = text
+        .chars()
+        .filter(|c| !c.is_control())
+        .take(most)
+        .collect();
+    kept.trim().to_owned()
+}
+
 fn truncate(text: &mut String) {
     if text.len() > MAX_TEXT {
         let end = text.floor_char_boundary(MAX_TEXT);

@@ -11,6 +11,7 @@ pub mod api;
 pub mod control;
 pub mod discovery;
 pub mod events;
+pub mod operate;
 pub mod store;
 
 mod board;

@@ -18,4 +18,7 @@ mod udp;
 pub mod upstream;
 mod worker;
 
-pub use runtime::{Applied, Handle, Options, Proxy, Readiness, StartError};
+pub use runtime::{
+    Action, Applied, Handle, OperateError, Operated, Operation, Options, Proxy, Readiness,
+    StartError,
+};

@@ -1,6 +1,7 @@
 //! Starting and steering the data plane.
 
 mod memory;
+mod operate;
 pub(crate) mod overload;
 mod shared;
 mod threads;
@@ -12,6 +13,7 @@ use std::time::{Duration, Instant};
 use weir_config::model::{ListenerName, Locality, Model};
 use weir_config::settings::{AccessLogFormat, Overload};
 
+pub use operate::{Action, OperateError, Operated, Operation};
 pub(crate) use shared::{ListenerState, Shared};
 
 use crate::snapshot::Snapshot;

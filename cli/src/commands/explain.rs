@@ -105,7 +105,7 @@ fn path_of(args: &ExplainArgs) -> String {
 }
 
 /// Percent-encodes all but the unreserved characters (RFC 3986, section 2.3).
-fn encode(bytes: &[u8]) -> String {
+pub(crate) fn encode(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(bytes.len());
     for byte in bytes {
         match byte {

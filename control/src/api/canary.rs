@@ -8,8 +8,8 @@ use axum::extract::rejection::BytesRejection;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use serde::de::DeserializeOwned;
 
+use super::body::{bytes, read};
 use super::error::ApiError;
 use super::read::show;
 use super::types::{CanaryChange, ClearRequest, Reply, SetRequest};
@@ -19,13 +19,14 @@ use crate::control::{Control, Outcome};
 const APPLY: Duration = Duration::from_secs(2);
 /// The name for the record of someone who gives none.
 const NAMELESS: &str = "api";
+const EXAMPLE: &str = r#"{"weights": {"canary": "25"}}"#;
 
 pub(super) async fn set(
     State(control): State<Control>,
     Path(service): Path<String>,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, ApiError> {
-    let request: SetRequest = read(&bytes(body)?)?;
+    let request: SetRequest = read(&bytes(body)?, EXAMPLE)?;
     let by = request.by.unwrap_or_else(|| NAMELESS.into());
     let outcome = control
         .set_weights(service.clone(), request.weights, by)
@@ -42,7 +43,7 @@ pub(super) async fn clear(
     let request: ClearRequest = if body.is_empty() {
         ClearRequest::default()
     } else {
-        read(&body)?
+        read(&body, EXAMPLE)?
     };
     let by = request.by.unwrap_or_else(|| NAMELESS.into());
     let outcome = control.clear_weights(service.clone(), by).await?;
@@ -76,23 +77,4 @@ async fn answer(control: &Control, service: &str, outcome: Outcome) -> Response 
         StatusCode::ACCEPTED
     };
     (status, Json(Reply::new(change))).into_response()
-}
-
-fn bytes(body: Result<Bytes, BytesRejection>) -> Result<Bytes, ApiError> {
-    body.map_err(|rejection| match rejection.status() {
-        StatusCode::PAYLOAD_TOO_LARGE => ApiError::new(
-            StatusCode::PAYLOAD_TOO_LARGE,
-            "too_large",
-            "the body is larger than 64 KiB",
-        ),
-        _ => ApiError::invalid(format!("the body could not be read: {rejection}")),
-    })
-}
-
-fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
-    serde_json::from_slice(body).map_err(|error| {
-        ApiError::invalid(format!(
-            r#"{error}; send {{"weights": {{"canary": "25"}}}}"#
-        ))
-    })
 }

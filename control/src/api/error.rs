@@ -5,6 +5,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 
 use super::types::{ErrorBody, ErrorReply, Reply};
+use crate::operate::EndpointRefused;
 use crate::watcher::Refused;
 
 /// A refusal with its status.
@@ -49,6 +50,17 @@ impl From<Refused> for ApiError {
                 Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid", message)
             }
         }
+    }
+}
+
+impl From<EndpointRefused> for ApiError {
+    fn from(refused: EndpointRefused) -> Self {
+        let (status, code) = match refused {
+            EndpointRefused::Unknown(_) => (StatusCode::NOT_FOUND, "not_found"),
+            EndpointRefused::Harmful(_) => (StatusCode::CONFLICT, "refused"),
+            EndpointRefused::Unattached => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
+        };
+        Self::new(status, code, refused.to_string())
     }
 }
 

@@ -13,6 +13,7 @@ use weir_config::settings::AdminBind;
 
 use super::*;
 use crate::ControlOptions;
+use crate::operate::{EndpointOperation, EndpointOutcome, EndpointRefused};
 
 const CONFIG: &str = "
 listeners: [{ name: web, bind: 127.0.0.1:0 }]
@@ -587,4 +588,153 @@ async fn a_damaged_state_is_reported_and_does_not_stop_the_start() {
     let events = setup.get("/api/v1/events").await.to_string();
     assert!(events.contains("overrides.json.corrupt"), "{events}");
     assert!(Path::new(&state.join("overrides.json.corrupt")).exists());
+}
+
+/// What a data plane was asked.
+type Asked = Arc<std::sync::Mutex<Vec<EndpointOperation>>>;
+
+/// With a data plane that has one endpoint, `a:80`, and knows it to be the last one.
+async fn with_endpoint() -> (Setup, Asked) {
+    let asked = Asked::default();
+    let seen = Arc::clone(&asked);
+    let setup = start_in(tempfile::tempdir().unwrap(), |options| {
+        options.operate = Arc::new(move |operation| {
+            seen.lock().unwrap().push(operation.clone());
+            if (operation.service.as_str(), operation.id.as_str()) != ("shop", "a/b:80") {
+                return Err(EndpointRefused::Unknown("no such endpoint".into()));
+            }
+            if operation.action == types::EndpointAction::Eject && !operation.force {
+                return Err(EndpointRefused::Harmful("it is the last one".into()));
+            }
+            Ok(EndpointOutcome {
+                changed: operation.action != types::EndpointAction::Uneject,
+                state: "draining".into(),
+                reason: operation.by.clone(),
+                since: std::time::UNIX_EPOCH,
+                until: operation.time.map(|time| std::time::UNIX_EPOCH + time),
+                available: false,
+                in_flight: 3,
+                left: 0,
+                panic: false,
+            })
+        });
+    })
+    .await;
+    (setup, asked)
+}
+
+const ENDPOINT: &str = "/api/v1/endpoints/shop/a%2Fb:80";
+
+async fn operate(setup: &Setup, path: &str, body: &'static str) -> (u16, Value) {
+    let request = setup.post(path).body(Body::from(body)).unwrap();
+    let (status, reply) = setup.send(request).await;
+    (status.as_u16(), reply)
+}
+
+async fn told(setup: &Setup, text: &str) -> bool {
+    let events = setup.get("/api/v1/events").await;
+    let events = events["events"].as_array().unwrap();
+    events
+        .iter()
+        .any(|e| e["kind"] == "endpoint" && e["service"] == "shop" && e["text"] == text)
+}
+
+#[tokio::test]
+async fn what_is_asked_of_an_endpoint_is_handed_on_and_recorded() {
+    let (setup, asked) = with_endpoint().await;
+    let body = r#"{"action":"drain","for":"10m","reason":"disk\nswap","by":"cli"}"#;
+    let (status, reply) = operate(&setup, ENDPOINT, body).await;
+    assert_eq!(status, 200, "{reply}");
+    assert_eq!(reply["message"], "drain a/b:80 for 10m");
+    assert_eq!(reply["state"], "draining");
+    assert_eq!(reply["until"], "1970-01-01T00:10:00Z");
+    assert_eq!(
+        (&reply["inFlight"], &reply["changed"]),
+        (&3.into(), &true.into())
+    );
+    let warning = reply["warnings"][0].as_str().unwrap();
+    assert!(warning.contains("503"), "{warning}");
+    let operation = asked.lock().unwrap().pop().unwrap();
+    assert_eq!(operation.time, Some(Duration::from_secs(600)));
+    assert_eq!(operation.by, "diskswap, by cli");
+    assert!(told(&setup, "drain a/b:80 for 10m (diskswap) by cli").await);
+
+    let (status, reply) = operate(&setup, ENDPOINT, r#"{"action":"uneject"}"#).await;
+    assert_eq!((status, &reply["changed"]), (200, &false.into()));
+    assert!(told(&setup, "uneject a/b:80: there was nothing to end by api").await);
+}
+
+#[tokio::test]
+async fn what_makes_no_sense_of_an_endpoint_is_refused_with_the_reason() {
+    let (setup, asked) = with_endpoint().await;
+    for (path, body, expected, says) in [
+        (ENDPOINT, r#"{"action":"eject"}"#, 409, "it is the last one"),
+        (
+            "/api/v1/endpoints/shop/b:80",
+            r#"{"action":"drain"}"#,
+            404,
+            "no such endpoint",
+        ),
+        (ENDPOINT, r#"{"action":"stop"}"#, 400, "unknown variant"),
+        (
+            ENDPOINT,
+            r#"{"action":"drain","fro":"1m"}"#,
+            400,
+            "unknown field",
+        ),
+        (ENDPOINT, "", 400, "send {"),
+        (
+            ENDPOINT,
+            r#"{"action":"drain","for":"soon"}"#,
+            422,
+            "a duration such as",
+        ),
+        (
+            ENDPOINT,
+            r#"{"action":"drain","for":"0"}"#,
+            422,
+            "more than 0",
+        ),
+        (
+            ENDPOINT,
+            r#"{"action":"ready","for":"1m"}"#,
+            422,
+            "takes no time",
+        ),
+        (
+            ENDPOINT,
+            r#"{"action":"drain","force":true}"#,
+            422,
+            "takes no force",
+        ),
+    ] {
+        let (status, reply) = operate(&setup, path, body).await;
+        let message = reply["error"]["message"].as_str().unwrap_or_default();
+        assert_eq!(status, expected, "{path} {body}: {reply}");
+        assert!(message.contains(says), "{path} {body}: {message}");
+    }
+    assert_eq!(
+        asked.lock().unwrap().len(),
+        2,
+        "only what makes sense is handed on"
+    );
+    let refused = "eject a/b:80 was refused: it is the last one, asked by api";
+    assert!(told(&setup, refused).await);
+}
+
+#[tokio::test]
+async fn an_endpoint_is_taken_out_with_the_token_only() {
+    let (setup, asked) = with_endpoint().await;
+    let request = Request::post(ENDPOINT)
+        .header("host", "127.0.0.1:9900")
+        .header("content-type", "application/json")
+        .body(Body::from(r#"{"action":"drain"}"#))
+        .unwrap();
+    assert_eq!(setup.send(request).await.0.as_u16(), 401);
+    assert!(asked.lock().unwrap().is_empty());
+    let (status, reply) = operate(&start().await, ENDPOINT, r#"{"action":"drain"}"#).await;
+    assert_eq!(
+        (status, &reply["error"]["code"]),
+        (503, &"unavailable".into())
+    );
 }

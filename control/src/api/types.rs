@@ -222,6 +222,83 @@ pub struct CanaryChange {
     pub rollout: Option<Rollout>,
 }
 
+/// `POST /api/v1/endpoints/{service}/{id}`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EndpointRequest {
+    pub action: EndpointAction,
+    /// When it ends by itself: `10m`. Default: when someone says so. Not with `ready` and `uneject`.
+    #[serde(rename = "for", default, skip_serializing_if = "Option::is_none")]
+    pub time: Option<String>,
+    /// Why, for the record and for whoever looks at the endpoint.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// Ejects even the last one that takes requests. Default `false`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub force: bool,
+    /// Who asks, for the record: `cli`. Default `api`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
+}
+
+/// What can be asked of an endpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum EndpointAction {
+    /// No new requests; those in flight finish.
+    Drain,
+    /// As `drain`, and its health checks do not count meanwhile.
+    Maint,
+    /// Ends both.
+    Ready,
+    /// Out as an outlier: nothing but in panic.
+    Eject,
+    /// Ends an ejection, whoever made it.
+    Uneject,
+}
+
+impl EndpointAction {
+    /// Whether it takes back what another one did.
+    #[must_use]
+    pub fn ends_something(self) -> bool {
+        matches!(self, Self::Ready | Self::Uneject)
+    }
+}
+
+impl std::fmt::Display for EndpointAction {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Drain => "drain",
+            Self::Maint => "maint",
+            Self::Ready => "ready",
+            Self::Eject => "eject",
+            Self::Uneject => "uneject",
+        })
+    }
+}
+
+/// The answer: how the endpoint stands now.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct EndpointChange {
+    pub service: String,
+    pub id: String,
+    pub action: EndpointAction,
+    /// `false`: there was nothing to end.
+    pub changed: bool,
+    /// `drain shop@127.0.0.1:9001 for 10m`
+    pub message: String,
+    pub warnings: Vec<String>,
+    /// `ready`, `draining`, `maintenance`, `ejected`, …
+    pub state: String,
+    pub reason: String,
+    pub since: String,
+    /// When it ends by itself.
+    pub until: Option<String>,
+    pub available: bool,
+    pub in_flight: u32,
+}
+
 /// `GET /api/v1/events`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Events {

@@ -6,7 +6,7 @@ use weir_plan::{Override, Overrides, SetError, check_clear, check_set, describe,
 use super::{Command, Refused, Watcher};
 use crate::clock;
 use crate::control::Outcome;
-use crate::events::Draft;
+use crate::events::{Draft, one_line};
 
 /// Characters of a name that a client gave itself.
 const MAX_BY: usize = 64;
@@ -123,13 +123,8 @@ impl Refused {
 
 /// A name for the record that cannot break a log line.
 fn clean(by: &str) -> String {
-    let kept: String = by
-        .chars()
-        .filter(|c| !c.is_control())
-        .take(MAX_BY)
-        .collect();
-    match kept.trim() {
-        "" => "api".into(),
-        name => name.to_owned(),
+    match one_line(by, MAX_BY) {
+        name if name.is_empty() => "api".into(),
+        name => name,
     }
 }

@@ -3,7 +3,10 @@
 //! The route table, the split and the states are those that requests meet, and none of them is changed
 //! by asking: where it would be a version's or an endpoint's *turn*, the answer names the candidates and draws none.
 
+mod candidates;
 mod destination;
+mod key;
+mod limits;
 mod question;
 
 pub(super) use question::Question;

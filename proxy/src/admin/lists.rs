@@ -12,7 +12,7 @@ use super::types::{
 use super::{View, text};
 use crate::snapshot::{ServiceTable, Snapshot};
 use crate::telemetry::metrics::Metrics;
-use crate::upstream::endpoint::{EndpointState, Standing};
+use crate::upstream::endpoint::EndpointState;
 
 pub(super) fn listeners(view: &impl View) -> Listeners {
     let snapshot = view.snapshot();
@@ -202,14 +202,11 @@ pub(super) fn endpoints(snapshot: &Snapshot) -> Endpoints {
     }
 }
 
-/// Why an endpoint that fails is in all the same: worth as much as why one is out (semantics 2).
-pub(super) fn refusal(state: &EndpointState, standing: &Standing) -> Option<String> {
-    let ready = standing.state == "ready";
-    ready.then(|| state.home.refusal(&state.id)).flatten()
-}
-
 fn row(endpoint: &model::Endpoint, state: &EndpointState) -> Endpoint {
     let standing = state.standing();
+    let judgement = state.home.judgement(&state.id).unwrap_or_default();
+    // Why one that fails is in all the same is worth as much as why one is out.
+    let refused = judgement.refused.filter(|_| standing.state == "ready");
     Endpoint {
         service: state.service.to_string(),
         id: endpoint.id.to_string(),
@@ -217,13 +214,14 @@ fn row(endpoint: &model::Endpoint, state: &EndpointState) -> Endpoint {
         version: endpoint.version.to_string(),
         weight: endpoint.weight.as_f64(),
         state: standing.state.to_owned(),
-        reason: refusal(state, &standing).unwrap_or_else(|| standing.reason.to_string()),
+        reason: refused.map_or_else(|| standing.reason.to_string(), |it| text::refused(&it)),
         since: text::time(standing.since),
         until: standing.until.map(text::time),
         available: standing.available,
         in_flight: state.in_flight(),
         requests: state.requests(),
         errors: state.errors(),
+        ejections: judgement.ejections,
         source: endpoint.source.to_string(),
     }
 }

@@ -86,7 +86,12 @@ impl View for Plane {
 impl Plane {
     /// Serves [`CONFIG`], with all endpoints passing their checks.
     fn new() -> Self {
-        let loaded = weir_config::file::parse(Path::new("weir.yaml"), CONFIG);
+        Self::of(CONFIG)
+    }
+
+    /// Serves another configuration, with all endpoints passing their checks.
+    fn of(config: &str) -> Self {
+        let loaded = weir_config::file::parse(Path::new("weir.yaml"), config);
         let compiled = weir_config::compile(&[loaded.fragment]);
         assert!(
             compiled.diagnostics.is_empty(),
@@ -141,11 +146,14 @@ impl Plane {
             .flat_map(|table| &table.endpoints)
     }
 
-    fn fail(&self, port: u16) {
-        let endpoint = self
-            .endpoints()
+    fn endpoint(&self, port: u16) -> &Arc<EndpointState> {
+        self.endpoints()
             .find(|endpoint| endpoint.address.port() == port)
-            .unwrap();
+            .unwrap()
+    }
+
+    fn fail(&self, port: u16) {
+        let endpoint = self.endpoint(port);
         endpoint.set_health(Health::Failing, "connection refused");
     }
 

@@ -9,6 +9,8 @@ use weir_config::model::{
     PathModifier, RateLimit, RateLimitKey, Redirect, Retry, RetryOn, Rewrite, StickyKey, TcpProbe,
     ValueMatch,
 };
+use weir_decide::balance::{Measure, Score};
+use weir_decide::outlier::Refused;
 
 /// `PathPrefix /api, method GET, header x-canary = "always", query page ~ "[0-9]+"`
 pub(super) fn condition(condition: &Match) -> String {
@@ -206,6 +208,35 @@ pub(super) fn health_check(check: &HealthCheck) -> String {
         text.push_str(&format!(" at port {port}"));
     }
     format!("{text} every {}", duration(check.interval))
+}
+
+/// `5 answers with a 5xx in a row, not ejected: no other endpoint would be left to serve`
+pub(super) fn refused(refused: &Refused) -> String {
+    format!("{}, not ejected: {}", refused.cause, refused.why)
+}
+
+/// `load 3 (2 in flight, 1 for failures)`, `33.33% of requests`
+pub(super) fn measure(score: &Score) -> String {
+    let burden = || match score.penalty {
+        0 => format!("{} in flight", score.load),
+        penalty => format!("{} in flight, {penalty} for failures", score.load),
+    };
+    match score.measure {
+        Measure::Out => "out".to_owned(),
+        Measure::Load(load) => format!("load {} ({})", short(load), burden()),
+        Measure::CostUs(us) => format!("{} ms to expect ({})", short(us / 1000.0), burden()),
+        Measure::Unmeasured { idle: true } => "not measured yet: it takes the next".to_owned(),
+        Measure::Unmeasured { idle: false } => {
+            "not measured yet, and busy: it waits for its first answer".to_owned()
+        }
+        Measure::Share(share) => format!("{}% of requests", percent(share)),
+        Measure::Turn(turn) => format!("choice {} of the key", turn + 1),
+    }
+}
+
+/// Two decimals at most.
+fn short(number: f64) -> f64 {
+    (number * 100.0).round() / 100.0
 }
 
 /// `15s`, `1.5s`, `250ms`

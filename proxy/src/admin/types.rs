@@ -6,7 +6,8 @@
 mod explain;
 
 pub use explain::{
-    Candidate, Destination, Explanation, Leaf, Matched, Pick, Request, Sticky, Tried,
+    Candidate, Destination, Explanation, Group, Key, Leaf, Limit, Limits, Matched, Pick, Request,
+    Sticky, Tried,
 };
 
 use serde::{Deserialize, Serialize};
@@ -169,11 +170,11 @@ pub struct Endpoint {
     pub weight: f64,
     /// `ready`, `probing`, `failing`, `ejected`, `not-ready`, `draining`, `maintenance`
     pub state: String,
-    /// What the last probe or the container engine said.
+    /// What the last probe or the container engine said, or who took it out and why.
     pub reason: String,
     /// Since when it does or does not take requests.
     pub since: String,
-    /// When it may come back by itself, for one that is ejected for a time.
+    /// When it may come back by itself, for one that is ejected or taken out for a time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<String>,
     pub available: bool,
@@ -182,6 +183,9 @@ pub struct Endpoint {
     pub requests: u64,
     /// Those that ended with a 5xx or without an answer.
     pub errors: u64,
+    /// How often it was ejected as an outlier since it was first seen.
+    #[serde(default)]
+    pub ejections: u64,
     pub source: String,
 }
 

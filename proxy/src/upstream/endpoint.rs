@@ -81,6 +81,27 @@ pub struct Operator {
     /// Who asked, and why if they said.
     pub by: Arc<str>,
     pub since: SystemTime,
+    /// When it ends by itself; `None`: when someone says so.
+    pub ends: Option<Ends>,
+}
+
+/// An end, on two clocks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ends {
+    /// On the clock of the process, which nobody sets: what counts.
+    pub(super) at: Duration,
+    /// For people.
+    pub until: SystemTime,
+}
+
+impl Ends {
+    /// So long after now, which is `now` on the clock of the process.
+    pub(crate) fn after(time: Duration, now: Duration) -> Option<Self> {
+        Some(Self {
+            at: now.checked_add(time)?,
+            until: SystemTime::now().checked_add(time)?,
+        })
+    }
 }
 
 /// What can be asked of an endpoint.
@@ -280,6 +301,51 @@ impl EndpointState {
         self.change(|gate| gate.operator = operator);
     }
 
+    /// What someone asked for.
+    #[must_use]
+    pub fn operator(&self) -> Option<Operator> {
+        self.lock().operator.clone()
+    }
+
+    /// Whether it is out altogether, so that its checks do not count.
+    #[must_use]
+    pub fn is_in_maintenance(&self) -> bool {
+        let gate = self.lock();
+        gate.operator
+            .as_ref()
+            .is_some_and(|operator| operator.wish == Wish::Maintenance)
+    }
+
+    /// Ends what someone asked for, where its time is over.
+    pub(super) fn end_wish(&self, now: Duration) {
+        let operator = self.operator();
+        let over = operator.filter(|operator| operator.ends.is_some_and(|ends| ends.at <= now));
+        if let Some(operator) = over {
+            tracing::info!(
+                service = %self.service, endpoint = %self.id, wish = ?operator.wish,
+                "its time is over: the endpoint is given back"
+            );
+            self.change(|gate| {
+                // Someone may have asked for more meanwhile.
+                if gate.operator.as_ref() == Some(&operator) {
+                    gate.operator = None;
+                }
+            });
+        }
+    }
+
+    /// Takes over what was asked of, and found about, the same endpoint at another address.
+    pub(super) fn succeed(&self, old: &Self) {
+        let (operator, ejected) = {
+            let gate = old.lock();
+            (gate.operator.clone(), gate.ejected.clone())
+        };
+        self.change(|gate| {
+            gate.operator = operator;
+            gate.ejected = ejected;
+        });
+    }
+
     /// Whether a newer generation has dropped this endpoint.
     #[must_use]
     pub fn is_removed(&self) -> bool {
@@ -290,7 +356,8 @@ impl EndpointState {
     #[must_use]
     pub fn standing(&self) -> Standing {
         let gate = self.lock();
-        let wish = gate.operator.as_ref().map(|o| (o.wish, &o.by));
+        let operator = gate.operator.as_ref();
+        let wish = operator.map(|o| (o.wish, &o.by));
         let (state, reason) = match (wish, &gate.admission, gate.probed, self.health()) {
             _ if gate.removed => ("removed", &gate.reason),
             (Some((Wish::Drain, by)), ..) => ("draining", by),
@@ -308,16 +375,19 @@ impl EndpointState {
             Some(left) => format!("it asked for a pause, {} s are left", left.as_secs()).into(),
             None => Arc::clone(reason),
         };
+        let (since, until) = match (state, operator, &gate.ejected) {
+            ("draining" | "maintenance", Some(operator), _) => {
+                (operator.since, operator.ends.map(|ends| ends.until))
+            }
+            ("ejected", _, Some(out)) => (out.since, out.until),
+            _ => (gate.since, None),
+        };
         Standing {
             available: self.is_available(),
             state,
             reason,
-            since: gate.since,
-            until: gate
-                .ejected
-                .as_ref()
-                .filter(|_| state == "ejected")
-                .and_then(|out| out.until),
+            since,
+            until,
         }
     }
 

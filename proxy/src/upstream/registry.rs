@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use weir_config::model::{Admission, EndpointId, Model, Service, ServiceName};
 
-use super::endpoint::EndpointState;
+use super::endpoint::{EndpointState, Operator};
 use super::service::{Clock, ServiceState};
 use crate::worker::Random;
 
@@ -38,6 +38,8 @@ impl Retirement {
 pub struct Registry {
     clock: Clock,
     known: Mutex<Known>,
+    /// Endpoints of which something was asked for a time.
+    timed: Mutex<Vec<(ServiceName, EndpointId)>>,
 }
 
 #[derive(Debug, Default)]
@@ -89,8 +91,34 @@ impl Registry {
         self.lock().services.get(name).cloned()
     }
 
-    /// Judges what intervals are over; to be called several times a second, off the data path.
+    /// Takes what someone asks of an endpoint of the current generation, `None` gives it back.
+    pub(crate) fn set_operator(&self, state: &EndpointState, operator: Option<Operator>) {
+        let key = (state.service.clone(), state.id.clone());
+        let mut timed = self.timed.lock().unwrap_or_else(PoisonError::into_inner);
+        timed.retain(|other| *other != key);
+        if operator.as_ref().is_some_and(|wish| wish.ends.is_some()) {
+            timed.push(key);
+        }
+        state.set_operator(operator);
+    }
+
+    /// Gives those back whose time is over.
+    fn end_wishes(&self) {
+        let now = self.clock.now();
+        let mut timed = self.timed.lock().unwrap_or_else(PoisonError::into_inner);
+        timed.retain(|(service, id)| {
+            let Some(state) = self.get(service, id) else {
+                return false;
+            };
+            state.end_wish(now);
+            state.operator().is_some_and(|wish| wish.ends.is_some())
+        });
+    }
+
+    /// Judges what intervals are over, and ends what was asked for a time; to be called several times a second, off
+    /// the data path.
     pub(crate) fn sweep(&self, rng: &mut Random) {
+        self.end_wishes();
         let services: Vec<_> = self.lock().services.values().cloned().collect();
         for service in services {
             service.sweep(rng);
@@ -118,7 +146,6 @@ fn reconcile(
             Some(state) if state.address == endpoint.address => (Some(state), None),
             other => (None, other),
         };
-        retirement.removed.extend(moved);
         let admits = matches!(endpoint.admission, Admission::Ready | Admission::Probe);
         states.push(match same {
             Some(state) if admits => {
@@ -130,8 +157,15 @@ fn reconcile(
                 retirement.closed.push(closed);
                 state
             }
-            None => Arc::new(EndpointState::new(home, endpoint, probed)),
+            None => {
+                let state = EndpointState::new(home, endpoint, probed);
+                if let Some(old) = &moved {
+                    state.succeed(old);
+                }
+                Arc::new(state)
+            }
         });
+        retirement.removed.extend(moved);
     }
     states
 }
@@ -139,10 +173,13 @@ fn reconcile(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::upstream::endpoint::Health;
+    use crate::upstream::endpoint::{Ends, Health, Wish};
+    use rand::SeedableRng;
+    use std::time::{Duration, Instant, SystemTime};
     use weir_config::model::Endpoint;
+    use weir_decide::outlier::Refusal;
 
-    use weir_config::model::Service;
+    use weir_config::model::{Service, Version, VersionName, Weight};
 
     fn endpoint(id: &str, address: &str, admission: Admission) -> Endpoint {
         Endpoint {
@@ -152,8 +189,13 @@ mod tests {
     }
 
     fn model(endpoints: Vec<Endpoint>) -> Model {
+        let stable = Version {
+            name: VersionName::stable(),
+            weight: Weight::ONE,
+        };
         let service = Service {
             endpoints,
+            versions: vec![stable],
             ..Service::new("shop".parse().unwrap())
         };
         Model {
@@ -234,6 +276,108 @@ mod tests {
             !get(&registry, "new:80").is_available(),
             "it must pass a probe of its own"
         );
+    }
+
+    fn wish(registry: &Registry, wish: Wish, time: Option<Duration>) -> Operator {
+        Operator {
+            wish,
+            by: Arc::from("disk swap, by cli"),
+            since: SystemTime::now(),
+            ends: time.and_then(|time| Ends::after(time, registry.clock.now())),
+        }
+    }
+
+    fn sweep_until(registry: &Registry, what: &str, reached: impl Fn() -> bool) {
+        let mut random = Random::seed_from_u64(7);
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while !reached() {
+            assert!(Instant::now() < deadline, "{what}");
+            std::thread::sleep(Duration::from_millis(2));
+            registry.sweep(&mut random);
+        }
+    }
+
+    // semantics 14
+    #[test]
+    fn what_was_asked_of_an_endpoint_outlives_a_generation_and_an_address() {
+        let registry = Registry::default();
+        let both = |address: &str| {
+            model(vec![
+                endpoint("a:80", address, Admission::Ready),
+                endpoint("b:80", "127.0.0.2:80", Admission::Ready),
+            ])
+        };
+        settle(&registry, &both("127.0.0.1:80"));
+        for (asked, state) in [
+            (Wish::Drain, "draining"),
+            (Wish::Maintenance, "maintenance"),
+        ] {
+            let operator = wish(&registry, asked, Some(Duration::from_secs(3600)));
+            registry.set_operator(&get(&registry, "a:80"), Some(operator));
+            for address in ["127.0.0.1:80", "127.0.0.3:80", "127.0.0.1:80"] {
+                settle(&registry, &both(address));
+                let standing = get(&registry, "a:80").standing();
+                assert_eq!(
+                    (standing.state, standing.available),
+                    (state, false),
+                    "{address}"
+                );
+                assert_eq!(&*standing.reason, "disk swap, by cli");
+                assert!(standing.until.is_some());
+            }
+        }
+        registry.set_operator(&get(&registry, "a:80"), None);
+        assert!(get(&registry, "a:80").is_available());
+        let b = get(&registry, "b:80");
+        b.home.eject(&b.id, "by cli", None, false).unwrap();
+        settle(&registry, &both("127.0.0.1:80"));
+        assert_eq!(get(&registry, "b:80").standing().state, "ejected");
+    }
+
+    #[test]
+    fn a_wish_and_an_ejection_with_a_time_end_by_themselves() {
+        let registry = Registry::default();
+        let of = |id: &str, n: u8| endpoint(id, &format!("127.0.0.{n}:80"), Admission::Ready);
+        settle(
+            &registry,
+            &model(vec![of("a:80", 1), of("b:80", 2), of("c:80", 3)]),
+        );
+        let soon = Some(Duration::from_millis(30));
+        let (a, b) = (get(&registry, "a:80"), get(&registry, "b:80"));
+        registry.set_operator(&a, Some(wish(&registry, Wish::Drain, soon)));
+        b.home.eject(&b.id, "by cli", soon, false).unwrap();
+        assert!(!a.is_available() && !b.is_available());
+        // Long before the interval of outlier detection, 10 s, is over.
+        sweep_until(&registry, "both back", || {
+            a.is_available() && b.is_available()
+        });
+        // One that was asked for anew without an end goes on.
+        registry.set_operator(&a, Some(wish(&registry, Wish::Drain, soon)));
+        registry.set_operator(&a, Some(wish(&registry, Wish::Drain, None)));
+        b.home.eject(&b.id, "by cli", soon, false).unwrap();
+        b.home.eject(&b.id, "by cli", None, true).unwrap();
+        let start = Instant::now();
+        sweep_until(&registry, "a moment", || {
+            start.elapsed() > Duration::from_millis(60)
+        });
+        assert!(!a.is_available() && !b.is_available());
+    }
+
+    #[test]
+    fn the_last_one_that_serves_is_ejected_by_force_alone() {
+        let registry = Registry::default();
+        let of = |id: &str, n: u8| endpoint(id, &format!("127.0.0.{n}:80"), Admission::Ready);
+        settle(&registry, &model(vec![of("a:80", 1), of("b:80", 2)]));
+        let (a, b) = (get(&registry, "a:80"), get(&registry, "b:80"));
+        // The other one is not ejected, but takes nothing either.
+        registry.set_operator(&a, Some(wish(&registry, Wish::Drain, None)));
+        let refused = b.home.eject(&b.id, "by cli", None, false);
+        assert_eq!(refused, Err(Refusal::LastOne));
+        assert!(b.is_available());
+        b.home.eject(&b.id, "by cli", None, true).unwrap();
+        assert!(!b.is_available());
+        assert!(b.home.uneject(&b.id) && b.is_available());
+        assert!(!b.home.uneject(&b.id), "there is nothing left to end");
     }
 
     #[test]

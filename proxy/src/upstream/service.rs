@@ -10,7 +10,7 @@ use std::time::{Duration, Instant, SystemTime};
 use rand::Rng;
 use weir_config::model::{EndpointId, OutlierDetection, Service, ServiceName, VersionName};
 use weir_decide::breaker::Permits;
-use weir_decide::outlier::{Cause, Change, Detector, Manual, Refusal, Streak, Verdict};
+use weir_decide::outlier::{Cause, Change, Detector, Manual, Refusal, Standing, Streak, Verdict};
 
 use super::endpoint::{EndpointState, Out};
 use super::wait::Line;
@@ -114,6 +114,8 @@ struct Group {
     /// Weak: endpoints hold their service.
     members: BTreeMap<EndpointId, Weak<EndpointState>>,
     next_sweep: Duration,
+    /// When ejections by hand end, for those that do: no interval is waited for.
+    timed: BTreeMap<EndpointId, Duration>,
     /// By type, and whether enforced.
     detected: BTreeMap<(&'static str, bool), u64>,
     overflow: u64,
@@ -194,7 +196,7 @@ impl ServiceState {
 
     /// A streak of failures is complete. Rare, so the lock is; the request path takes it nowhere else.
     #[cold]
-    pub(super) fn on_streak(
+    pub(crate) fn on_streak(
         &self,
         version: &VersionName,
         id: &EndpointId,
@@ -232,6 +234,7 @@ impl ServiceState {
         let mut done = Vec::new();
         let mut groups = self.lock();
         for group in groups.values_mut() {
+            done.extend(group.end_timed(now, self.clock));
             if group.next_sweep > now {
                 continue;
             }
@@ -293,12 +296,19 @@ impl ServiceState {
             .values_mut()
             .find(|g| g.members.contains_key(id))
             .ok_or(Refusal::Gone)?;
+        if !force && group.is_last(id) {
+            return Err(Refusal::LastOne);
+        }
         let manual = Manual {
             until: time.map(|time| now + time),
             force,
         };
         let called_back = group.detector.eject(id, manual, now)?;
         let called_back = called_back.and_then(|change| group.carry_out(change, self.clock));
+        match manual.until {
+            Some(until) => group.timed.insert(id.clone(), until),
+            None => group.timed.remove(id),
+        };
         *group
             .detected
             .entry((Cause::Manual.label(), true))
@@ -338,12 +348,11 @@ impl ServiceState {
         }
     }
 
-    /// What is known of the ejections of an endpoint, in words: why it was not ejected when it was found to fail.
-    pub(crate) fn refusal(&self, id: &EndpointId) -> Option<String> {
+    /// What is known of the ejections of an endpoint.
+    pub(crate) fn judgement(&self, id: &EndpointId) -> Option<Standing> {
         let groups = self.lock();
         let group = groups.values().find(|g| g.members.contains_key(id))?;
-        let refused = group.detector.explain(id)?.refused.as_ref()?;
-        Some(format!("{}, not ejected: {}", refused.cause, refused.why))
+        group.detector.explain(id).cloned()
     }
 
     /// What a scrape says.
@@ -370,9 +379,45 @@ impl Group {
             detector: Detector::new(policy),
             checked: false,
             members: BTreeMap::new(),
+            timed: BTreeMap::new(),
             detected: BTreeMap::new(),
             overflow: 0,
         }
+    }
+
+    /// Whether it takes requests, and no other one does: what is drained serves as little as what is ejected.
+    fn is_last(&self, id: &EndpointId) -> bool {
+        let mut serving = self.members.iter().filter(|(_, state)| {
+            let state = state.upgrade();
+            state.is_some_and(|state| state.is_available())
+        });
+        matches!((serving.next(), serving.next()), (Some((only, _)), None) if only == id)
+    }
+
+    /// Ends ejections by hand whose time is over, also between intervals.
+    fn end_timed(&mut self, now: Duration, clock: Clock) -> Vec<(Arc<EndpointState>, Option<Out>)> {
+        let over = |until: &Duration| *until <= now;
+        if !self.timed.values().any(over) {
+            return Vec::new();
+        }
+        let mut ended = Vec::new();
+        self.timed.retain(|id, until| {
+            let is_over = over(until);
+            // By now it may have ended, or be out for another reason.
+            let standing = self.detector.explain(id).and_then(|known| known.ejection);
+            if is_over && standing.is_some_and(|e| e.is_manual() && e.until == Some(*until)) {
+                ended.push(id.clone());
+            }
+            !is_over
+        });
+        let changes: Vec<_> = ended
+            .iter()
+            .filter_map(|id| self.detector.uneject(id, now))
+            .collect();
+        changes
+            .into_iter()
+            .filter_map(|change| self.carry_out(change, clock))
+            .collect()
     }
 
     /// Counts and tells a change, and says what is to be done to which endpoint, without the lock.

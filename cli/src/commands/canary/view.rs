@@ -205,6 +205,7 @@ mod tests {
             reason: "connection refused".into(),
             since: "2026-11-22T02:00:00Z".into(),
             until: None,
+            ejections: 0,
             available: false,
             in_flight: 2,
             requests: 7,

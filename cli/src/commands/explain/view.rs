@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use weir_proxy::admin::types::{
-    Candidate, Destination, Explanation, Leaf, Matched, Request, Tried,
+    Candidate, Destination, Explanation, Group, Key, Leaf, Limit, Limits, Matched, Request, Tried,
 };
 
 use crate::commands::canary::percent;
@@ -114,11 +114,34 @@ fn split(destination: &Destination, printer: Printer) -> String {
     section.line("version", &pick.version_by);
     section.maybe("balancer", pick.balancer.as_ref());
     section.maybe("endpoint", pick.endpoint.as_ref());
+    for limits in &destination.limits {
+        section.line("limits", &limits_of(limits));
+    }
     let mut text = section.text;
     for (i, leaf) in destination.leaves.iter().enumerate() {
         text.push_str(&leaf_of(leaf, pick.leaf == Some(i), printer));
     }
     text
+}
+
+/// `shop: 3 of 1024 connections, 0 of 1024 pending, 2 of 1024 requests, 0 of 3 retries (7 refused)`
+fn limits_of(limits: &Limits) -> String {
+    let one = |limit: &Limit| {
+        let refused = match limit.refused {
+            0 => String::new(),
+            count => format!(" ({count} refused)"),
+        };
+        let full = match limit.taken >= limit.allowed {
+            true => " (full)",
+            false => "",
+        };
+        format!(
+            "{} of {} {}{full}{refused}",
+            limit.taken, limit.allowed, limit.limit
+        )
+    };
+    let all: Vec<_> = limits.limits.iter().map(one).collect();
+    format!("{}: {}", limits.service, all.join(", "))
 }
 
 fn leaf_of(leaf: &Leaf, picked: bool, printer: Printer) -> String {
@@ -134,23 +157,76 @@ fn leaf_of(leaf: &Leaf, picked: bool, printer: Printer) -> String {
         let _ = write!(out, " {}", printer.paint(Tone::Bad, problem));
     }
     out.push('\n');
+    if let Some(key) = &leaf.key {
+        let _ = writeln!(out, "       {}", key_of(key, leaf.endpoint.as_deref()));
+    }
+    for (group, number) in leaf.groups.iter().zip(0..) {
+        // One group in order is the common case, and says nothing.
+        if leaf.groups.len() > 1 || group.panic {
+            let _ = writeln!(out, "       {}", group_of(group, number, printer));
+        }
+    }
     for candidate in &leaf.candidates {
-        let _ = writeln!(out, "       {}", candidate_of(candidate, printer));
+        let certain = leaf.endpoint.as_ref() == Some(&candidate.id);
+        let arrow = if certain { "->" } else { "  " };
+        let grouped = leaf.groups.len() > 1;
+        let line = candidate_of(candidate, grouped, printer);
+        let _ = writeln!(out, "    {arrow} {line}");
+        if let Some(refused) = &candidate.not_ejected {
+            let _ = writeln!(out, "         {}", printer.paint(Tone::Warn, refused));
+        }
     }
     out
 }
 
-fn candidate_of(candidate: &Candidate, printer: Printer) -> String {
+fn key_of(key: &Key, endpoint: Option<&str>) -> String {
+    match (&key.value, endpoint) {
+        (None, _) => format!("key {}: absent in this request, so any may get it", key.by),
+        (Some(value), None) => format!("key {}: {value}", key.by),
+        (Some(value), Some(to)) => format!("key {}: {value} leads to {to}", key.by),
+    }
+}
+
+fn group_of(group: &Group, number: usize, printer: Printer) -> String {
+    let mut line = format!(
+        "group {number}, level {}: {} of requests, {} of {} available",
+        group.level,
+        percent(group.share),
+        group.available,
+        group.endpoints
+    );
+    if group.panic {
+        let panic = "panic: those that fail or are ejected are used too";
+        let _ = write!(line, "; {}", printer.paint(Tone::Bad, panic));
+    }
+    line
+}
+
+fn candidate_of(candidate: &Candidate, grouped: bool, printer: Printer) -> String {
     let tone = endpoint_tone(&candidate.state, candidate.available);
     let state = printer.paint(tone, &candidate.state);
     let mut line = format!("{}  {}  {state}", candidate.id, candidate.address);
     if !candidate.available && !candidate.reason.is_empty() {
         let _ = write!(line, " ({})", candidate.reason);
     }
-    if let Some(why) = &candidate.not_ejected {
-        let _ = write!(line, " ({why})");
+    if let Some(until) = &candidate.until {
+        let _ = write!(line, " until {until}");
     }
-    line + &format!("  {} in flight", candidate.in_flight)
+    if let Some(group) = candidate.group.filter(|_| grouped) {
+        let _ = write!(line, "  group {group}");
+    }
+    let _ = write!(line, "  {} in flight", candidate.in_flight);
+    if let Some(latency) = candidate.latency_ms {
+        let _ = write!(line, "  {latency:.1} ms");
+    }
+    let weight = candidate.weight;
+    if (weight - 1.0).abs() > f64::EPSILON {
+        let _ = write!(line, "  weight {weight}");
+    }
+    if !candidate.judged.is_empty() {
+        let _ = write!(line, "  {}", printer.paint(Tone::Dim, &candidate.judged));
+    }
+    line
 }
 
 fn tried(tried: &[Tried], printer: Printer) -> String {
@@ -215,6 +291,18 @@ mod tests {
                     weight: 90.0,
                     share: 90.0,
                     available: 0,
+                    key: Some(Key {
+                        by: "header x-user".into(),
+                        value: Some("ann".into()),
+                    }),
+                    endpoint: Some("shop@127.0.0.1:9001".into()),
+                    groups: vec![Group {
+                        level: 0,
+                        share: 100.0,
+                        panic: true,
+                        endpoints: 1,
+                        available: 0,
+                    }],
                     candidates: vec![Candidate {
                         id: "shop@127.0.0.1:9001".into(),
                         address: "127.0.0.1:9001".into(),
@@ -222,12 +310,36 @@ mod tests {
                         available: false,
                         state: "failing".into(),
                         reason: "connection refused".into(),
-                        not_ejected: None,
+                        since: "2026-11-22T02:00:00.000Z".into(),
+                        until: Some("2026-11-22T02:10:00.000Z".into()),
                         in_flight: 0,
+                        penalty: 0,
+                        latency_ms: None,
+                        group: Some(0),
+                        judged: "choice 1 of the key; in only because of panic".into(),
+                        ejections: 2,
+                        not_ejected: Some("5 answers with a 5xx in a row, not ejected: why".into()),
                     }],
                     problem: None,
                 }],
                 sticky: None,
+                limits: vec![Limits {
+                    service: "shop".into(),
+                    limits: vec![
+                        Limit {
+                            limit: "requests".into(),
+                            taken: 3,
+                            allowed: 1024,
+                            refused: 0,
+                        },
+                        Limit {
+                            limit: "retries".into(),
+                            taken: 3,
+                            allowed: 3,
+                            refused: 7,
+                        },
+                    ],
+                }],
                 pick: Pick {
                     leaf: Some(0),
                     version_by: "the only version with weight".into(),
@@ -251,6 +363,16 @@ mod tests {
         assert!(text.contains("/b (asked for as /a/../b)"), "{text}");
         assert!(text.contains("header x-canary is absent"), "{text}");
         assert!(text.contains("-> shop/stable 90%"), "{text}");
-        assert!(text.contains("failing (connection refused)"), "{text}");
+        for part in [
+            "failing (connection refused) until 2026-11-22T02:10:00.000Z",
+            "limits     shop: 3 of 1024 requests, 3 of 3 retries (full) (7 refused)",
+            "key header x-user: ann leads to shop@127.0.0.1:9001",
+            "group 0, level 0: 100% of requests, 0 of 1 available; panic",
+            "-> shop@127.0.0.1:9001  127.0.0.1:9001",
+            "choice 1 of the key; in only because of panic",
+            "5 answers with a 5xx in a row, not ejected: why",
+        ] {
+            assert!(text.contains(part), "{part}\n{text}");
+        }
     }
 }

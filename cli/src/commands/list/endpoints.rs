@@ -19,15 +19,17 @@ pub(super) fn render(endpoints: &Endpoints, printer: Printer) -> String {
     ];
     headings.push("WHY");
     if printer.is_wide() {
-        headings.extend(["WEIGHT", "SINCE", "SOURCE"]);
+        headings.extend(["SINCE", "UNTIL", "EJECTIONS", "WEIGHT", "SOURCE"]);
     }
     let mut table = Table::new(&headings);
     for endpoint in &endpoints.endpoints {
         let mut row = row_of(endpoint);
         if printer.is_wide() {
             row.extend([
-                endpoint.weight.to_string().into(),
                 endpoint.since.as_str().into(),
+                endpoint.until.as_deref().unwrap_or("-").into(),
+                endpoint.ejections.to_string().into(),
+                endpoint.weight.to_string().into(),
                 endpoint.source.as_str().into(),
             ]);
         }
@@ -75,9 +77,8 @@ mod tests {
         terminal: false,
     };
 
-    #[test]
-    fn an_endpoint_that_takes_nothing_says_why() {
-        let endpoint = Endpoint {
+    fn endpoint() -> Endpoint {
+        Endpoint {
             service: "shop".into(),
             id: "3f2a9c01d2e4:8080".into(),
             address: "172.17.0.2:8080".into(),
@@ -91,14 +92,42 @@ mod tests {
             in_flight: 0,
             requests: 12,
             errors: 1,
+            ejections: 3,
             source: "container shop-1".into(),
+        }
+    }
+
+    fn rendered(endpoint: Endpoint, printer: Printer) -> String {
+        let endpoints = Endpoints {
+            endpoints: vec![endpoint],
         };
-        let text = render(
-            &Endpoints {
-                endpoints: vec![endpoint],
-            },
-            PLAIN,
-        );
+        render(&endpoints, printer)
+    }
+
+    #[test]
+    fn only_wide_shows_until_when_and_how_often() {
+        let ejected = Endpoint {
+            state: "ejected".into(),
+            reason: "5 answers with a 5xx in a row".into(),
+            until: Some("2026-11-22T02:00:30Z".into()),
+            ..endpoint()
+        };
+        let wide = Printer {
+            format: Format::Wide,
+            ..PLAIN
+        };
+        let narrow = rendered(ejected.clone(), PLAIN);
+        let wide = rendered(ejected, wide);
+        for part in ["UNTIL", "02:00:30Z", "EJECTIONS", "02:00:00Z"] {
+            assert!(wide.contains(part), "{wide}");
+            assert!(!narrow.contains(part), "{narrow}");
+        }
+        assert!(narrow.contains("5 answers with a 5xx in a row"), "{narrow}");
+    }
+
+    #[test]
+    fn an_endpoint_that_takes_nothing_says_why() {
+        let text = rendered(endpoint(), PLAIN);
         for part in ["3f2a9c01d2e4:8080", "not-ready", "unhealthy"] {
             assert!(text.contains(part), "{text}");
         }

@@ -3,11 +3,13 @@
 use weir_config::model::StickyKey;
 use weir_decide::split;
 
+use super::candidates::{Judged, Seen};
 use super::question::Question;
-use crate::admin::lists::{refusal, share};
+use super::{key, limits};
+use crate::admin::lists::share;
 use crate::admin::text;
-use crate::admin::types::{Candidate, Destination, Leaf, Pick, Sticky};
-use crate::snapshot::{self, RuleTable, ServiceTable, Snapshot};
+use crate::admin::types::{Candidate, Destination, Leaf, Limits, Pick, Sticky};
+use crate::snapshot::{self, RuleTable, Snapshot};
 
 /// What comes of it.
 pub(super) enum Lead {
@@ -34,7 +36,7 @@ pub(super) fn of(
     let mut leaves: Vec<_> = rule
         .leaves
         .iter()
-        .map(|leaf| row(snapshot, rule, leaf))
+        .map(|leaf| row(snapshot, rule, leaf, question))
         .collect();
     for at in 0..leaves.len() {
         leaves[at].problem = problem(rule, &leaves, at);
@@ -58,9 +60,21 @@ pub(super) fn of(
         Destination {
             leaves,
             sticky,
+            limits: services(snapshot, rule),
             pick,
         },
     )
+}
+
+/// The limits of each service that the rule leads to.
+fn services(snapshot: &Snapshot, rule: &RuleTable) -> Vec<Limits> {
+    let mut services: Vec<_> = rule.leaves.iter().filter_map(|leaf| leaf.service).collect();
+    services.sort_unstable();
+    services.dedup();
+    let tables = services
+        .into_iter()
+        .filter_map(|at| snapshot.services.get(at));
+    tables.map(|table| limits::of(table)).collect()
 }
 
 /// The leaf that gets the request whatever the turn, and what decides.
@@ -142,13 +156,13 @@ fn choose(
     pick.balancer = Some(balancer.to_owned());
     pick.available = leaf.available;
     let version = leaf.version.as_deref().unwrap_or("no version");
-    let mut available = leaf
-        .candidates
-        .iter()
-        .filter(|candidate| candidate.available);
-    match (available.next(), available.next()) {
-        (None, _) => Lead::NoEndpoint,
-        (Some(only), None) => {
+    let only = leaf.endpoint.as_ref().and_then(|id| {
+        let mut candidates = leaf.candidates.iter();
+        candidates.find(|candidate: &&Candidate| candidate.id == *id)
+    });
+    match (leaf.available, only) {
+        (0, _) => Lead::NoEndpoint,
+        (_, Some(only)) => {
             pick.endpoint = Some(only.id.clone());
             Lead::Forwarded(format!(
                 "forwarded to {} ({version}) at {}",
@@ -189,16 +203,27 @@ fn way(leaf: &Leaf) -> String {
     }
 }
 
-fn row(snapshot: &Snapshot, rule: &RuleTable, leaf: &snapshot::Leaf) -> Leaf {
+fn row(snapshot: &Snapshot, rule: &RuleTable, leaf: &snapshot::Leaf, question: &Question) -> Leaf {
     let total: f64 = rule.leaves.iter().map(|leaf| leaf.weight.as_f64()).sum();
     let table = leaf.service.and_then(|at| snapshot.services.get(at));
     let version = table
         .zip(leaf.version)
         .and_then(|(table, at)| table.service.versions.get(at));
-    let candidates = match (table, leaf.version) {
-        (Some(table), Some(at)) => candidates(table, at),
-        _ => Vec::new(),
+    let keyed = table.and_then(|table| key::of(&table.service, question));
+    let (key, hashed) = match keyed {
+        Some((key, hashed)) => (Some(key), hashed),
+        None => (None, None),
     };
+    let members = table
+        .zip(leaf.version)
+        .and_then(|(table, at)| Some((table, table.versions.get(at)?)));
+    let judged = members.map(|(table, version)| Seen::new(table, version, hashed).judge());
+    let Judged {
+        candidates,
+        groups,
+        usable,
+        only,
+    } = judged.unwrap_or_default();
     Leaf {
         service: table.map_or_else(
             || unknown(snapshot, rule),
@@ -207,10 +232,10 @@ fn row(snapshot: &Snapshot, rule: &RuleTable, leaf: &snapshot::Leaf) -> Leaf {
         version: version.map(|version| version.name.to_string()),
         weight: leaf.weight.as_f64(),
         share: share(leaf.weight.as_f64(), total),
-        available: candidates
-            .iter()
-            .filter(|candidate| candidate.available)
-            .count(),
+        available: usable,
+        key,
+        endpoint: only.and_then(|at| Some(candidates.get(at)?.id.clone())),
+        groups,
         candidates,
         problem: None,
     }
@@ -229,45 +254,12 @@ fn unknown(snapshot: &Snapshot, rule: &RuleTable) -> String {
     missing.join(" or ")
 }
 
-fn candidates(table: &ServiceTable, version: usize) -> Vec<Candidate> {
-    let members = table
-        .versions
-        .get(version)
-        .map(|version| version.members.as_slice())
-        .unwrap_or_default();
-    let pairs = members.iter().filter_map(|at| {
-        table
-            .service
-            .endpoints
-            .get(*at)
-            .zip(table.endpoints.get(*at))
-    });
-    let rows = pairs.map(|(endpoint, state)| {
-        let standing = state.standing();
-        Candidate {
-            id: endpoint.id.to_string(),
-            address: endpoint.address.to_string(),
-            weight: endpoint.weight.as_f64(),
-            available: standing.available,
-            state: standing.state.to_owned(),
-            reason: standing.reason.to_string(),
-            not_ejected: refusal(state, &standing),
-            in_flight: state.in_flight(),
-        }
-    });
-    rows.collect()
-}
-
 /// Where a sticky client falls, by the same key and salt as on the request path.
 fn placed(key: &StickyKey, rule: &RuleTable, question: &Question) -> (Sticky, Option<u64>) {
     let value = match key {
         StickyKey::ClientIp => Some(question.client.to_canonical().to_string()),
-        StickyKey::Header(name) => question
-            .headers
-            .iter()
-            .find(|(field, _)| **field == **name)
-            .map(|(_, value)| value.clone()),
-        StickyKey::Cookie { name, .. } => cookie(question, name),
+        StickyKey::Header(name) => key::header(question, name),
+        StickyKey::Cookie { name, .. } => key::cookie(question, name),
     };
     let salt = rule
         .rule()
@@ -287,16 +279,4 @@ fn placed(key: &StickyKey, rule: &RuleTable, question: &Question) -> (Sticky, Op
         },
         bucket,
     )
-}
-
-fn cookie(question: &Question, name: &str) -> Option<String> {
-    let cookies = question
-        .headers
-        .iter()
-        .filter(|(field, _)| field == "cookie");
-    let pairs = cookies.flat_map(|(_, value)| value.split(';'));
-    let mut values = pairs.filter_map(|pair| pair.trim().strip_prefix(name)?.strip_prefix('='));
-    values
-        .find(|value| !value.is_empty() && value.len() <= 256)
-        .map(str::to_owned)
 }

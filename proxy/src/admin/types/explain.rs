@@ -85,6 +85,9 @@ pub struct Tried {
 pub struct Destination {
     pub leaves: Vec<Leaf>,
     pub sticky: Option<Sticky>,
+    /// Of each service that the rule leads to.
+    #[serde(default)]
+    pub limits: Vec<Limits>,
     pub pick: Pick,
 }
 
@@ -98,11 +101,65 @@ pub struct Leaf {
     pub weight: f64,
     /// In percent.
     pub share: f64,
-    /// Endpoints of the version that take requests now.
+    /// Endpoints of the version that take requests now, in panic those too that fail or are ejected.
     pub available: usize,
+    /// What the service is balanced by, if by a key.
+    #[serde(default)]
+    pub key: Option<Key>,
+    /// The endpoint that gets the request, where that is certain: the only one, or the one its key leads to.
+    #[serde(default)]
+    pub endpoint: Option<String>,
+    /// How the requests of the version are shared out by priority and place.
+    #[serde(default)]
+    pub groups: Vec<Group>,
     pub candidates: Vec<Candidate>,
     /// Why it cannot answer, if it cannot.
     pub problem: Option<String>,
+}
+
+/// What a service is balanced by.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Key {
+    /// `header x-user`, `cookie user`, `query id`, `client address`
+    pub by: String,
+    /// Absent where this request has none: then any endpoint may get it.
+    pub value: Option<String>,
+}
+
+/// Endpoints of one priority, or of one place in it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Group {
+    /// 0 is asked first.
+    pub level: usize,
+    /// Of the version's requests now, in percent.
+    pub share: f64,
+    /// Too few are available: those that fail or are ejected get requests too.
+    pub panic: bool,
+    pub endpoints: usize,
+    pub available: usize,
+}
+
+/// The limits of a service, over all its endpoints.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Limits {
+    pub service: String,
+    pub limits: Vec<Limit>,
+}
+
+/// One limit, and how near it is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Limit {
+    /// `connections`, `pending`, `requests`, `retries`
+    pub limit: String,
+    pub taken: u32,
+    /// For `retries` what the budget allows now.
+    pub allowed: u32,
+    /// Refused for it since the start.
+    pub refused: u64,
 }
 
 /// An endpoint that could be picked.
@@ -118,7 +175,28 @@ pub struct Candidate {
     /// Why it was found to fail and is in all the same.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub not_ejected: Option<String>,
+    /// Since when.
+    #[serde(default)]
+    pub since: String,
+    /// When it may come back by itself.
+    #[serde(default)]
+    pub until: Option<String>,
     pub in_flight: u32,
+    /// What its recent failures count for, in requests in flight.
+    #[serde(default)]
+    pub penalty: u32,
+    /// What its answers take, where the balancer goes by that.
+    #[serde(default)]
+    pub latency_ms: Option<f64>,
+    /// Index into `groups`; absent where a locality policy leaves it out.
+    #[serde(default)]
+    pub group: Option<usize>,
+    /// What the balancer judges it by: `load 3 (2 in flight, 1 for failures)`, `out: ejected`.
+    #[serde(default)]
+    pub judged: String,
+    /// How often it was ejected.
+    #[serde(default)]
+    pub ejections: u64,
 }
 
 /// What keeps the client with one version.

@@ -208,7 +208,9 @@ impl Entry {
         let was_up = self.health.is_up();
         let transition = self.health.on_probe(passed);
         let state = &self.target.state;
-        state.home.on_probe(&state.id, passed, self.health.is_up());
+        if !state.is_in_maintenance() {
+            state.home.on_probe(&state.id, passed, self.health.is_up());
+        }
         self.against = match transition.is_none() && passed != was_up {
             true => self.against.saturating_add(1),
             false => 0,
@@ -240,6 +242,8 @@ impl Entry {
         let state = &self.target.state;
         let (service, endpoint) = (state.service.as_str(), state.id.as_str());
         match transition {
+            // Someone works on it: that it is down now is no news. What is known when it comes back counts.
+            _ if state.is_in_maintenance() => {}
             Some(Transition::Down) => {
                 tracing::warn!(service, endpoint, reason, "endpoint fails its health check")
             }
