@@ -24,7 +24,7 @@ pub(crate) enum ProxyError {
     NoBackend,
     #[error("no endpoint of the service can take a request now")]
     NoEndpoint,
-    #[error("the service has as many {} as it may have", .0.text())]
+    #[error("{}", .0.told())]
     Overloaded(Limit),
     #[error("the proxy is overloaded")]
     Shed {

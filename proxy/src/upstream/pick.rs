@@ -46,7 +46,8 @@ pub(crate) fn version(
     };
     let leaf = &rule.leaves[picked.ok_or(NoChoice::NoBackend)?];
     let choice = at_leaf(local, leaf)?;
-    if leaf.shared && !has_available(&choice) {
+    // A sibling in order comes before the own version's panic.
+    if leaf.shared && !has_ready(&choice) {
         return Ok(sibling(local, rule, leaf).unwrap_or(choice));
     }
     Ok(choice)
@@ -71,9 +72,14 @@ fn sibling(local: &Local, rule: &RuleTable, leaf: &Leaf) -> Option<Choice> {
     others
         .filter(|other| other.weight.tenths() > 0)
         .filter_map(|other| Some((other.weight, at_leaf(local, other).ok()?)))
-        .filter(|(_, choice)| has_available(choice))
+        .filter(|(_, choice)| has_ready(choice))
         .max_by_key(|(weight, _)| *weight)
         .map(|(_, choice)| choice)
+}
+
+fn has_ready(choice: &Choice) -> bool {
+    let members = &choice.service.versions[choice.version].members;
+    members.iter().any(|member| member.state.is_available())
 }
 
 /// Whether somebody would answer: one that is in order, or in panic one that is not.

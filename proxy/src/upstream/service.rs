@@ -84,6 +84,17 @@ impl Limit {
         Self::Retries,
     ];
 
+    /// What a client that is refused for it is told.
+    pub(crate) fn told(self) -> &'static str {
+        match self {
+            Self::Connections | Self::Pending => {
+                "as many requests wait for a connection to the service as may"
+            }
+            Self::Requests => "the service has as many requests as it may have",
+            Self::Retries => "the service has as many retries as it may have",
+        }
+    }
+
     /// As the metric's label has it.
     pub(crate) fn text(self) -> &'static str {
         match self {

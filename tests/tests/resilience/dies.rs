@@ -79,7 +79,9 @@ fn one_that_accepts_and_hangs_is_ejected_after_five_timeouts_and_then_left_alone
     let (weir, load, out) = until_ejected(
         &well,
         hanging.addr(),
-        "loadBalancer: { simple: ROUND_ROBIN }, outlierDetection: {}",
+        // All four clients may have to try again at the same moment.
+        "loadBalancer: { simple: ROUND_ROBIN }, outlierDetection: {}, \
+         connectionPool: { http: { retryBudget: { minRetryConcurrency: 4 } } }",
         "timeouts: { backendRequest: 200ms }, retry: { on: [gateway-error] }",
     );
     let (asked, before) = (hanging.count(), load.done());
