@@ -12,8 +12,8 @@ use std::task::{Context, Poll, ready};
 use tokio::io::AsyncWrite;
 use tokio::net::tcp::{ReadHalf, WriteHalf};
 
-use crate::buffer::{Buffer, BufferPool, LARGE};
-use crate::http::h1::flow::poll_fill;
+use crate::buffer::{Buffer, BufferPool};
+use crate::http::h1::flow::poll_read;
 use crate::listener::proxy_protocol::{self, Start};
 
 /// Reads in one turn before other connections get theirs: about a quarter of a MiB.
@@ -101,7 +101,8 @@ impl Pump {
                 return Poll::Pending;
             }
             reads += 1;
-            let read = ready!(self.poll_read(cx, from)).map_err(|_| Broken::Read)?;
+            let read = ready!(poll_read(cx, from, &mut self.buffer, &self.pool))
+                .map_err(|_| Broken::Read)?;
             self.moved += read as u64;
             if read == 0 {
                 self.state = State::Ended;
@@ -143,27 +144,5 @@ impl Pump {
             self.buffer.consume(written);
         }
         Poll::Ready(Ok(()))
-    }
-
-    fn poll_read(
-        &mut self,
-        cx: &mut Context<'_>,
-        from: &mut ReadHalf<'_>,
-    ) -> Poll<io::Result<usize>> {
-        if self.buffer.capacity() == 0 {
-            ready!(from.as_ref().poll_read_ready(cx))?;
-            self.buffer = self.pool.small();
-        }
-        let read = poll_fill(cx, from, &mut self.buffer);
-        match &read {
-            Poll::Pending if self.buffer.is_empty() => self.buffer = self.pool.none(),
-            Poll::Ready(Ok(_))
-                if self.buffer.spare_mut().is_empty() && self.buffer.capacity() < LARGE =>
-            {
-                self.buffer.grow();
-            }
-            _ => {}
-        }
-        read
     }
 }

@@ -233,7 +233,9 @@ impl Flow {
                 return Poll::Pending;
             }
             reads += 1;
-            if ready!(self.poll_read(cx, from)).map_err(FlowError::Read)? == 0 {
+            if ready!(poll_read(cx, from, &mut self.buffer, &self.pool)).map_err(FlowError::Read)?
+                == 0
+            {
                 if !self.decoder.end_of_input() {
                     return Poll::Ready(Err(FlowError::Cut));
                 }
@@ -340,28 +342,29 @@ impl Flow {
             self.consumed = 0;
         }
     }
+}
 
-    fn poll_read(
-        &mut self,
-        cx: &mut Context<'_>,
-        from: &mut ReadHalf<'_>,
-    ) -> Poll<io::Result<usize>> {
-        if self.buffer.capacity() == 0 {
-            ready!(from.as_ref().poll_read_ready(cx))?;
-            self.buffer = self.pool.small();
-        }
-        let read = poll_fill(cx, from, &mut self.buffer);
-        match &read {
-            Poll::Pending if self.buffer.is_empty() => self.buffer = self.pool.none(),
-            Poll::Ready(Ok(_))
-                if self.buffer.spare_mut().is_empty() && self.buffer.capacity() < LARGE =>
-            {
-                self.buffer.grow();
-            }
-            _ => {}
-        }
-        read
+/// Reads once for a direction that holds no buffer while it waits: takes one when there is something to read, gives it
+/// back when there was not, and goes on with a large one when reads fill a small one.
+pub(crate) fn poll_read(
+    cx: &mut Context<'_>,
+    from: &mut ReadHalf<'_>,
+    buffer: &mut Buffer,
+    pool: &Rc<BufferPool>,
+) -> Poll<io::Result<usize>> {
+    if buffer.capacity() == 0 {
+        ready!(from.as_ref().poll_read_ready(cx))?;
+        *buffer = pool.small();
     }
+    let read = poll_fill(cx, from, buffer);
+    match &read {
+        Poll::Pending if buffer.is_empty() => *buffer = pool.none(),
+        Poll::Ready(Ok(_)) if buffer.spare_mut().is_empty() && buffer.capacity() < LARGE => {
+            buffer.grow();
+        }
+        _ => {}
+    }
+    read
 }
 
 /// Reads once into the free part of a buffer, which is made if there is none.
