@@ -36,7 +36,7 @@ mod warmup;
 pub use draw::Spread;
 pub use ewma::Ewma;
 pub use groups::{Grouped, Groups, Member};
-pub use hash::{ConsistentHash, HashTable, hash_key};
+pub use hash::{ConsistentHash, HashTable, hash_ip, hash_key};
 pub use least_request::LeastRequest;
 pub use peak_ewma::PeakEwma;
 pub use penalty::Penalty;

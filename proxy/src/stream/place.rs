@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use weir_config::model::{Balancer, HashKey, Service};
-use weir_decide::balance::hash_key;
+use weir_decide::balance::hash_ip;
 
 use crate::upstream::feedback::{self, Ended, Outcome};
 use crate::upstream::local::{LocalEndpoint, LocalService};
@@ -80,10 +80,9 @@ fn key(service: &Service, client: IpAddr) -> Option<u64> {
     let Balancer::ConsistentHash(hash) = &service.load_balancer.balancer else {
         return None;
     };
-    match (&hash.key, client.to_canonical()) {
-        (HashKey::SourceIp, IpAddr::V4(ip)) => Some(hash_key(&ip.octets())),
-        (HashKey::SourceIp, IpAddr::V6(ip)) => Some(hash_key(&ip.octets())),
-        (HashKey::Header(_) | HashKey::Query(_) | HashKey::Cookie { .. }, _) => None,
+    match &hash.key {
+        HashKey::SourceIp => Some(hash_ip(client)),
+        HashKey::Header(_) | HashKey::Query(_) | HashKey::Cookie { .. } => None,
     }
 }
 

@@ -13,6 +13,8 @@
 //! others, come back with it, and nobody else's move. Weights are those the table was built with: slow
 //! start has no part in it (nor in Envoy's).
 
+use std::net::IpAddr;
+
 use std::sync::Arc;
 
 use rand::Rng;
@@ -33,6 +35,15 @@ use ring::Ring;
 #[inline]
 pub fn hash_key(bytes: &[u8]) -> u64 {
     xxh3_64(bytes)
+}
+
+/// The hash of a client's address; an IPv4 address that is mapped into IPv6 is the IPv4 address.
+#[must_use]
+pub fn hash_ip(ip: IpAddr) -> u64 {
+    match ip.to_canonical() {
+        IpAddr::V4(ip) => hash_key(&ip.octets()),
+        IpAddr::V6(ip) => hash_key(&ip.octets()),
+    }
 }
 
 /// Where keys belong: immutable, built once for each membership.

@@ -1,9 +1,7 @@
 //! What a request is balanced or kept by, read from the question as the request path reads it from the wire.
 
-use std::net::IpAddr;
-
 use weir_config::model::{Balancer, HashKey, Service};
-use weir_decide::balance::hash_key;
+use weir_decide::balance::{hash_ip, hash_key};
 use weir_decide::route;
 
 use super::question::Question;
@@ -32,12 +30,8 @@ pub(super) fn of(service: &Service, question: &Question) -> Option<(Key, Option<
         return Some((Key { by, value }, hashed));
     }
     let client = question.client.to_canonical();
-    let hashed = match client {
-        IpAddr::V4(ip) => hash_key(&ip.octets()),
-        IpAddr::V6(ip) => hash_key(&ip.octets()),
-    };
     let value = Some(client.to_string());
-    Some((Key { by, value }, Some(hashed)))
+    Some((Key { by, value }, Some(hash_ip(client))))
 }
 
 /// The first value of a header.

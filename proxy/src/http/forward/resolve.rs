@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use rand::Rng;
 use weir_config::model::{Balancer, HashKey, Listener, Service, Sticky, StickyKey, TrustedHops};
-use weir_decide::balance::hash_key;
+use weir_decide::balance::{hash_ip, hash_key};
 use weir_decide::path::canonicalize;
 use weir_decide::route::{Found, Headers, Request, RouteTable};
 use weir_decide::split;
@@ -173,10 +173,7 @@ pub(super) fn key(
     };
     let bytes = conn.buffer.filled();
     match &hash.key {
-        HashKey::SourceIp => Some(match client {
-            IpAddr::V4(ip) => hash_key(&ip.octets()),
-            IpAddr::V6(ip) => hash_key(&ip.octets()),
-        }),
+        HashKey::SourceIp => Some(hash_ip(client)),
         HashKey::Header(name) => {
             let fields = Fields {
                 head: &scratch.head,
