@@ -12,11 +12,11 @@ COPY . .
 # macros are still built the ordinary way.
 RUN RUSTFLAGS="-C target-feature=+crt-static" \
     cargo build --locked --release -p weir --target "$(rustc -vV | sed -n 's/^host: //p')" --target-dir /target \
- && mkdir -p /image/var/lib/weir \
+ && mkdir -p /image/var/lib/weir /image/run/weir \
  && cp /target/*/release/weir /image/weir
 
 FROM scratch
-# The state directory belongs to the user that runs; a volume mounted there inherits that.
+# The directories for state and sockets belong to the user that runs; a volume mounted there inherits that.
 COPY --from=build --chown=65532:65532 /image/ /
 USER 65532:65532
 EXPOSE 8080 9900

@@ -23,9 +23,10 @@ sim seeds="2000":
     PROPTEST_CASES={{seeds}} cargo test --release -p weir-decide -p weir-plan
     WEIR_SIM_SEEDS={{seeds}} cargo test --release -p weir-tests --test sim
 
-# The permits under every interleaving of a few threads.
+# What workers share (limits, the line of those who wait, the published generation) under every interleaving of a few threads.
 loom:
-    RUSTFLAGS="--cfg loom" cargo test --release -p weir-decide --lib breaker::loom
+    RUSTFLAGS="--cfg loom" cargo test --release --target-dir target/loom -p weir-decide --lib loom
+    cargo test -p weir-proxy --features loom --lib loom
 
 # Measure against the peers that are installed; the table and benches/results/*.csv.
 bench *args:

@@ -21,7 +21,7 @@ folder=$profile
 if [ "$profile" = dev ]; then folder=debug; fi
 context=$(mktemp -d)
 trap 'rm -rf "$context"' EXIT
-mkdir -p "$context/image/var/lib/weir"
+mkdir -p "$context/image/var/lib/weir" "$context/image/run/weir"
 cp "$target/$host/$folder/weir" "$context/image/weir"
 if [ "$profile" = dev ]; then strip --strip-debug "$context/image/weir"; fi
 if ! docker build --tag "$tag" --file "$root/deploy/scratch.Dockerfile" "$context" >"$context/log" 2>&1; then

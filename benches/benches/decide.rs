@@ -10,9 +10,11 @@ use divan::{Bencher, black_box};
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 use weir_config::model::{
-    self, HostPattern, Match, PathMatch, PathPolicy, Retry, Route, RouteName, Rule, Source,
-    Timeouts, ValueMatch, Weight,
+    self, AccessAction, AccessOperation, AccessPolicy, AccessRule, AccessSource, Among,
+    Authorization, HostPattern, Match, PathMatch, PathPolicy, Pattern, PolicyName, Retry, Route,
+    RouteName, Rule, Source, Timeouts, ValueMatch, Weight,
 };
+use weir_decide::authorize::{self, Asked, Call};
 use weir_decide::balance::{
     Balance, Balancer, Candidates, Ewma, Grouped, Groups, HashTable, Member, Penalty, Spread,
     hash_key,
@@ -144,7 +146,7 @@ fn find_past_a_header_match(bencher: Bencher<'_, '_>) {
     );
 }
 
-#[divan::bench(args = [10, 10_000])]
+#[divan::bench(args = [10, 1000, 10_000])]
 fn build_table(bencher: Bencher<'_, '_>, count: usize) {
     let routes = hosts(count, "").routes().to_vec();
     bencher.bench_local(|| RouteTable::new(black_box(&routes)));
@@ -258,27 +260,32 @@ fn pick(bencher: Bencher<'_, '_>, kind: &model::Balancer, endpoints: u32) {
     });
 }
 
-#[divan::bench(args = [1, 3, 100, 10_000], sample_size = 1000)]
+#[divan::bench(args = [1, 3, 10, 1000, 10_000], sample_size = 1000)]
 fn pick_least_request(bencher: Bencher<'_, '_>, endpoints: u32) {
     pick(bencher, &model::Balancer::LeastRequest, endpoints);
 }
 
-#[divan::bench(args = [3, 10_000], sample_size = 1000)]
+#[divan::bench(args = [3, 10, 1000, 10_000], sample_size = 1000)]
 fn pick_round_robin(bencher: Bencher<'_, '_>, endpoints: u32) {
     pick(bencher, &model::Balancer::RoundRobin, endpoints);
 }
 
-#[divan::bench(args = [3, 100, 10_000], sample_size = 1000)]
+#[divan::bench(args = [3, 10, 1000, 10_000], sample_size = 1000)]
+fn pick_random(bencher: Bencher<'_, '_>, endpoints: u32) {
+    pick(bencher, &model::Balancer::Random, endpoints);
+}
+
+#[divan::bench(args = [3, 10, 1000, 10_000], sample_size = 1000)]
 fn pick_peak_ewma(bencher: Bencher<'_, '_>, endpoints: u32) {
     pick(bencher, &model::Balancer::PeakEwma, endpoints);
 }
 
-#[divan::bench(args = [3, 100, 10_000], sample_size = 1000)]
+#[divan::bench(args = [3, 10, 1000, 10_000], sample_size = 1000)]
 fn pick_ring(bencher: Bencher<'_, '_>, endpoints: u32) {
     pick(bencher, &by_key(RING), endpoints);
 }
 
-#[divan::bench(args = [3, 100, 10_000], sample_size = 1000)]
+#[divan::bench(args = [3, 10, 1000, 10_000], sample_size = 1000)]
 fn pick_maglev(bencher: Bencher<'_, '_>, endpoints: u32) {
     pick(bencher, &by_key(MAGLEV), endpoints);
 }
@@ -309,13 +316,13 @@ fn pick_grouped(bencher: Bencher<'_, '_>, (levels, endpoints): (u8, u32)) {
 }
 
 /// When an endpoint comes or goes.
-#[divan::bench(args = [10, 10_000])]
+#[divan::bench(args = [10, 1000, 10_000])]
 fn build_ring(bencher: Bencher<'_, '_>, endpoints: u32) {
     let pool = Pool::new(endpoints);
     bencher.bench_local(|| pool.table(RING));
 }
 
-#[divan::bench(args = [10, 10_000])]
+#[divan::bench(args = [10, 1000, 10_000])]
 fn build_maglev(bencher: Bencher<'_, '_>, endpoints: u32) {
     let pool = Pool::new(endpoints);
     bencher.bench_local(|| pool.table(MAGLEV));
@@ -331,5 +338,63 @@ fn canonicalize_path(bencher: Bencher<'_, '_>, path: &str) {
             &mut buffer,
         )
         .map(str::len)
+    });
+}
+
+/// So many rules that admit others, and one that refuses a path; the caller is admitted by the last.
+fn authorization(count: usize) -> Authorization {
+    let only = |text: &str| Among {
+        only: vec![Pattern::new(text).expect("a pattern")],
+        never: Vec::new(),
+    };
+    let policy = |name: String, action, from: Option<String>, path: &str| AccessPolicy {
+        name: PolicyName::new(&name).expect("a name"),
+        action,
+        log_only: false,
+        rules: vec![AccessRule {
+            from: from
+                .iter()
+                .map(|from| AccessSource {
+                    principals: only(from),
+                    ..AccessSource::default()
+                })
+                .collect(),
+            to: vec![AccessOperation {
+                paths: only(path),
+                ..AccessOperation::default()
+            }],
+            when: Vec::new(),
+        }],
+        source: Source::default(),
+    };
+    let mut all = vec![policy("deny".into(), AccessAction::Deny, None, "/admin*")];
+    for n in 0..count {
+        let from = format!("spiffe://weir.local/svc/web{n}");
+        let name = format!("allow{n:04}");
+        all.push(policy(name, AccessAction::Allow, Some(from), "/api*"));
+    }
+    Authorization::new(all)
+}
+
+#[divan::bench(args = [1, 10, 100], sample_size = 1000)]
+fn who_may(bencher: Bencher<'_, '_>, rules: usize) {
+    let authorization = authorization(rules);
+    let principal = format!("spiffe://weir.local/svc/web{}", rules - 1);
+    bencher.bench_local(|| {
+        let call = Call {
+            listener: "inbound",
+            principal: Some(black_box(principal.as_str())),
+            peer: [10, 0, 0, 1].into(),
+            client: [10, 0, 0, 1].into(),
+            port: 8000,
+            server_name: None,
+            request: Some(Asked {
+                host: "shop.example.com",
+                method: "GET",
+                path: black_box("/api/v1/items/42"),
+                headers: HEADERS.as_slice(),
+            }),
+        };
+        authorize::judge(&authorization, &call).ruling.admitted
     });
 }

@@ -9,9 +9,10 @@ use anyhow::{Context as _, bail};
 
 use crate::args::Args;
 use crate::load;
+use crate::origin::Origins;
 use crate::peer::{Peer, Running};
-use crate::workload::HOSTS;
-use crate::{facts, origin, process, say};
+use crate::workload::{Setup, Workload};
+use crate::{facts, process, say};
 
 const REQUESTS: usize = 3000;
 
@@ -21,35 +22,46 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         bail!("valgrind is not installed; on Debian: apt-get install valgrind");
     }
     let weir = args.weir_binary("profiling")?;
-    let origin = origin::start()?;
+    let origins = Origins::start(&weir)?;
     let count = if args.quick { REQUESTS / 10 } else { REQUESTS };
+    let mut setups = Vec::new();
+    for workload in Workload::chosen(&args.workload)? {
+        // Of each setup the smallest question, for which the first workload stands.
+        if !workload.setup.is_of_weir() && !setups.contains(&workload.setup) {
+            setups.push(workload.setup);
+        }
+    }
     let mut table = format!(
-        "\n{}\n\n| proxy | user instructions per request |\n|---|---|\n",
-        facts::machine()
+        "\n{}, {} at a time\n\n| proxy | user instructions per request |\n|---|---|\n",
+        facts::machine(),
+        args.at_once
     );
     let comparable = [Peer::Weir, Peer::Haproxy, Peer::Nginx];
-    for peer in Peer::chosen(&args.peer)
-        .into_iter()
-        .filter(|peer| comparable.contains(peer))
-    {
-        if peer != Peer::Weir && !peer.installed() {
-            continue;
+    for setup in setups {
+        for peer in Peer::chosen(&args.peer) {
+            if !comparable.contains(&peer) || peer != Peer::Weir && !peer.installed() {
+                continue;
+            }
+            let executed = |requests: usize| -> anyhow::Result<u64> {
+                let out = tempfile::Builder::new()
+                    .prefix("callgrind")
+                    .tempfile()?
+                    .into_temp_path();
+                let mut proxy = Running::start_under_callgrind(peer, &weir, &origins, setup, &out)?;
+                load::exactly(&proxy, requests, args.at_once)
+                    .with_context(|| format!("{requests} requests through {peer}"))?;
+                proxy.stop()?;
+                total(&out.to_path_buf())
+            };
+            let (once, twice) = (executed(count)?, executed(2 * count)?);
+            let each = twice.saturating_sub(once) / count as u64;
+            let name = match setup {
+                Setup::Http { .. } => peer.to_string(),
+                Setup::Tcp => format!("{peer} (tcp)"),
+            };
+            say(&format!("{name}: {each} user instructions per request"));
+            table += &format!("| {name} | {each} |\n");
         }
-        let executed = |requests: usize| -> anyhow::Result<u64> {
-            let out = tempfile::Builder::new()
-                .prefix("callgrind")
-                .tempfile()?
-                .into_temp_path();
-            let mut proxy = Running::start_under_callgrind(peer, &weir, origin.addr, HOSTS, &out)?;
-            load::exactly(&proxy, requests)
-                .with_context(|| format!("{requests} requests through {peer}"))?;
-            proxy.stop()?;
-            total(&out.to_path_buf())
-        };
-        let (once, twice) = (executed(count)?, executed(2 * count)?);
-        let each = twice.saturating_sub(once) / count as u64;
-        say(&format!("{peer}: {each} user instructions per request"));
-        table += &format!("| {peer} | {each} |\n");
     }
     say(&table);
     Ok(())

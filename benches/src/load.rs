@@ -1,14 +1,17 @@
-//! Load: wrk for rates and latencies, and an exact number of requests for callgrind.
+//! Load: wrk and h2load for rates and latencies, and an exact number of requests for callgrind.
+
+mod h2load;
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 
 use crate::peer::Running;
 use crate::process::{LOAD_CPU, on_cpu};
-use crate::workload::Workload;
+use crate::workload::{Over, Workload};
 
 /// What wrk saw.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -19,8 +22,25 @@ pub(crate) struct Load {
     pub(crate) p99: Duration,
 }
 
-/// Drives a workload through a proxy with wrk.
-pub(crate) fn wrk(workload: &Workload, proxy: &Running, time: Duration) -> anyhow::Result<Load> {
+/// What the load offers over TLS, whatever the proxy would choose: one version, one cipher, one group. OpenSSL, on which
+/// wrk and h2load stand, reads it from the file that `OPENSSL_CONF` names.
+const OFFER: &str = "openssl_conf = all\n[all]\nssl_conf = ssl\n[ssl]\nsystem_default = default\n[default]\n\
+    MinProtocol = TLSv1.3\nCiphersuites = TLS_AES_128_GCM_SHA256\nGroups = X25519\n";
+
+/// Drives a workload through a proxy.
+pub(crate) fn drive(workload: &Workload, proxy: &Running, time: Duration) -> anyhow::Result<Load> {
+    let offer = proxy.dir.path().join("openssl.cnf");
+    std::fs::write(&offer, OFFER)?;
+    match workload.over {
+        Over::Clear | Over::Tls => wrk(workload, proxy, time, &offer),
+        Over::H2Tls { streams } | Over::Grpc { streams } => {
+            h2load::run(workload, proxy, streams, time, &offer)
+        }
+    }
+}
+
+/// Drives a workload of HTTP/1.1 through a proxy with wrk.
+fn wrk(workload: &Workload, proxy: &Running, time: Duration, offer: &Path) -> anyhow::Result<Load> {
     let script = proxy.dir.path().join("load.lua");
     let close = if workload.close {
         "wrk.headers['Connection'] = 'close'\n"
@@ -30,7 +50,8 @@ pub(crate) fn wrk(workload: &Workload, proxy: &Running, time: Duration) -> anyho
     // Strides through the hosts, so that no cache line of the last one helps the next.
     let lua = format!(
         "{close}local n = 0\nrequest = function()\n  n = (n + 7919) % {}\n  wrk.headers['Host'] = 'h' .. n .. '.example'\n  return wrk.format('GET', '{}')\nend\n",
-        workload.hosts, workload.path
+        workload.setup.hosts(),
+        workload.path
     );
     std::fs::write(&script, lua)?;
     let output = on_cpu(LOAD_CPU, "wrk")
@@ -39,7 +60,11 @@ pub(crate) fn wrk(workload: &Workload, proxy: &Running, time: Duration) -> anyho
         .arg(format!("-d{}s", time.as_secs().max(1)))
         .arg("-s")
         .arg(&script)
-        .arg(format!("http://{}{}", proxy.addr, workload.path))
+        .arg(match workload.over {
+            Over::Tls => format!("https://{}{}", proxy.tls, workload.path),
+            _ => format!("http://{}{}", proxy.addr, workload.path),
+        })
+        .env("OPENSSL_CONF", offer)
         .output()
         .context("run wrk")?;
     let text = String::from_utf8_lossy(&output.stdout);
@@ -88,31 +113,44 @@ fn duration(text: &str) -> Option<Duration> {
         .map(|number| Duration::from_secs_f64(number * unit))
 }
 
-/// Sends exactly that many requests over eight connections in turn, and reads each answer.
-pub(crate) fn exactly(proxy: &Running, count: usize) -> anyhow::Result<()> {
+/// Connections over which [`exactly`] sends.
+const CONNECTIONS: usize = 8;
+
+/// Sends exactly that many requests over eight connections in turn, so many at once, and reads each answer.
+pub(crate) fn exactly(proxy: &Running, count: usize, at_once: usize) -> anyhow::Result<()> {
     let mut streams = Vec::new();
-    for _ in 0..8 {
+    for _ in 0..CONNECTIONS {
         let stream = TcpStream::connect(proxy.addr)?;
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(Duration::from_secs(60)))?;
         streams.push(stream);
     }
-    let mut buffer = [0; 4096];
-    for n in 0..count {
-        let host = n * 7919 % proxy.hosts;
-        let stream = &mut streams[n % 8];
-        stream.write_all(format!("GET / HTTP/1.1\r\nHost: h{host}.example\r\n\r\n").as_bytes())?;
-        let mut seen = 0;
-        // Every body ends in the origin's 38 letters.
-        while !buffer[..seen].ends_with(&[b's'; 38]) {
-            let read = stream.read(&mut buffer[seen..])?;
-            ensure!(
-                read > 0,
-                "the proxy closed a connection: {}",
-                String::from_utf8_lossy(&buffer[..seen])
-            );
-            seen += read;
+    let all: Vec<usize> = (0..count).collect();
+    for together in all.chunks(at_once.clamp(1, CONNECTIONS)) {
+        for n in together {
+            let host = n * 7919 % proxy.setup.hosts();
+            let request = format!("GET / HTTP/1.1\r\nHost: h{host}.example\r\n\r\n");
+            streams[n % CONNECTIONS].write_all(request.as_bytes())?;
         }
+        for n in together {
+            read_answer(&mut streams[n % CONNECTIONS])?;
+        }
+    }
+    Ok(())
+}
+
+fn read_answer(stream: &mut TcpStream) -> anyhow::Result<()> {
+    let mut buffer = [0; 4096];
+    let mut seen = 0;
+    // Every body ends in the origin's 38 letters.
+    while !buffer[..seen].ends_with(&[b's'; 38]) {
+        let read = stream.read(&mut buffer[seen..])?;
+        ensure!(
+            read > 0,
+            "the proxy closed a connection: {}",
+            String::from_utf8_lossy(&buffer[..seen])
+        );
+        seen += read;
     }
     Ok(())
 }

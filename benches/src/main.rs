@@ -2,7 +2,7 @@
 //!
 //! `cargo run --release -p weir-benches -- [--quick] [--workload NAME]… [--peer NAME]… [--callgrind]`
 //!
-//! Each proxy runs on CPU 0 with one worker; its origin and the load (wrk) run on CPU 1. Rounds are
+//! Each proxy runs on CPU 0 with one worker; its origin and the load (wrk, h2load) run on CPU 1. Rounds are
 //! interleaved, proxy after proxy, so that a busy machine is unfair to all of them alike, and the
 //! median of the rounds is reported. The unit is what one request costs the proxy's process:
 //! instructions where `perf` can count them, CPU time everywhere.
@@ -10,6 +10,7 @@
 mod args;
 mod callgrind;
 mod facts;
+mod identity;
 mod load;
 mod origin;
 mod peer;
@@ -26,6 +27,7 @@ use anyhow::{Context as _, bail};
 use clap::Parser as _;
 
 use args::{Args, Command};
+use origin::Origins;
 use peer::{Peer, Running};
 use report::{Report, Sample};
 use workload::Workload;
@@ -54,8 +56,11 @@ fn measure(args: &Args) -> anyhow::Result<()> {
         bail!("wrk is not installed; on Debian: apt-get install wrk");
     }
     let weir = args.weir_binary("release")?;
-    let origin = origin::start()?;
+    let origins = Origins::start(&weir)?;
     let workloads = Workload::chosen(&args.workload)?;
+    if workloads.iter().any(Workload::needs_h2load) && !process::on_path("h2load") {
+        bail!("h2load is not installed; on Debian: apt-get install nghttp2-client");
+    }
     let counting = perf::can_count();
     say(&format!(
         "{}; perf {}",
@@ -73,8 +78,8 @@ fn measure(args: &Args) -> anyhow::Result<()> {
             say(&format!("{peer}: not installed, left out"));
             continue;
         }
-        for hosts in peer.host_counts(&workloads) {
-            let started = Running::start(peer, &weir, origin.addr, hosts)
+        for setup in peer.setups(&workloads) {
+            let started = Running::start(peer, &weir, &origins, setup)
                 .with_context(|| format!("start {peer}"))?;
             say(&format!(
                 "{}: {}, idle at {} KiB",
@@ -117,14 +122,14 @@ fn one_round(
     time: Duration,
     counting: bool,
 ) -> anyhow::Result<Sample> {
-    load::wrk(workload, proxy, Duration::from_secs(1))?;
+    load::drive(workload, proxy, Duration::from_secs(1))?;
     let counter = if counting {
         Some(perf::Counter::start(&proxy.pids()?)?)
     } else {
         None
     };
     let before = process::cpu(&proxy.pids()?)?;
-    let load = load::wrk(workload, proxy, time)?;
+    let load = load::drive(workload, proxy, time)?;
     let after = process::cpu(&proxy.pids()?)?;
     let instructions = counter.map(perf::Counter::stop).transpose()?;
     Sample::new(load, before, after, instructions)

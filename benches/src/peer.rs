@@ -1,7 +1,8 @@
 //! The proxies: how each is configured for a fair comparison, started and watched.
 //!
 //! Fair means for all of them: one worker, keep-alive towards the origin, no access log, no compression, as
-//! many connections as they like. Weir carries a route for each host and its metrics; the others forward
+//! many connections as they like, the same P-256 certificate, TLS 1.2 and 1.3 with the ciphers that each has by
+//! itself (the load offers but one). Weir carries a route for each host and its metrics; the others forward
 //! everything, which is in their favour.
 
 mod caddy;
@@ -20,9 +21,23 @@ use anyhow::{Context as _, bail};
 use clap::ValueEnum;
 use tempfile::TempDir;
 
-use crate::origin::{free_port, wait_for};
+use crate::identity::Identity;
+use crate::origin::{Origins, free_port, wait_for};
 use crate::process::{self, Owned, PROXY_CPU, on_cpu};
-use crate::workload::{HOSTS, Workload};
+use crate::workload::{HOSTS, Setup, Workload};
+
+/// Where a proxy listens, and what stands behind it.
+#[derive(Debug, Clone)]
+pub(crate) struct Places {
+    pub(crate) listen: SocketAddr,
+    /// The same over TLS.
+    pub(crate) tls: SocketAddr,
+    pub(crate) origin: SocketAddr,
+    /// Where calls of gRPC go.
+    pub(crate) grpc: SocketAddr,
+    /// The certificate that all proxies show.
+    pub(crate) identity: Identity,
+}
 
 /// A proxy that can be measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -63,16 +78,25 @@ impl Peer {
         process::on_path(self.program())
     }
 
-    /// How many hosts to configure, once for each number that a workload asks for.
-    pub(crate) fn host_counts(self, workloads: &[Workload]) -> Vec<usize> {
-        let mut counts: Vec<usize> = workloads
+    /// What to set it up for, once for each kind that a workload asks for.
+    pub(crate) fn setups(self, workloads: &[Workload]) -> Vec<Setup> {
+        let mut setups: Vec<Setup> = workloads
             .iter()
-            .map(|w| w.hosts)
-            .filter(|&h| h == HOSTS || self == Self::Weir)
+            .map(|w| w.setup)
+            .filter(|setup| self.carries(*setup))
             .collect();
-        counts.sort_unstable();
-        counts.dedup();
-        counts
+        setups.sort_unstable();
+        setups.dedup();
+        setups
+    }
+
+    fn carries(self, setup: Setup) -> bool {
+        match self {
+            Self::Weir => true,
+            // As it is packaged, it passes on no plain TCP.
+            Self::Caddy => !setup.is_of_weir() && setup != Setup::Tcp,
+            Self::Haproxy | Self::Nginx | Self::Envoy => !setup.is_of_weir(),
+        }
     }
 
     /// What it says of itself, in a few words.
@@ -98,20 +122,14 @@ impl Peer {
             .to_owned()
     }
 
-    /// The command that serves `listen` from `origin`, its configuration written to `dir`.
-    fn arguments(
-        self,
-        dir: &Path,
-        listen: SocketAddr,
-        origin: SocketAddr,
-        hosts: usize,
-    ) -> anyhow::Result<Vec<String>> {
+    /// The command that serves these places, its configuration written to `dir`.
+    fn arguments(self, dir: &Path, places: &Places, setup: Setup) -> anyhow::Result<Vec<String>> {
         match self {
-            Self::Weir => weir::arguments(dir, listen, origin, hosts),
-            Self::Haproxy => haproxy::arguments(dir, listen, origin),
-            Self::Nginx => nginx::arguments(dir, listen, origin),
-            Self::Envoy => envoy::arguments(dir, listen, origin),
-            Self::Caddy => caddy::arguments(dir, listen, origin),
+            Self::Weir => weir::arguments(dir, places, setup),
+            Self::Haproxy => haproxy::arguments(dir, places, setup),
+            Self::Nginx => nginx::arguments(dir, places, setup),
+            Self::Envoy => envoy::arguments(dir, places, setup),
+            Self::Caddy => caddy::arguments(dir, places),
         }
     }
 }
@@ -120,7 +138,9 @@ impl Peer {
 pub(crate) struct Running {
     pub(crate) peer: Peer,
     pub(crate) addr: SocketAddr,
-    pub(crate) hosts: usize,
+    /// The same over TLS; nobody listens there where TCP is carried.
+    pub(crate) tls: SocketAddr,
+    pub(crate) setup: Setup,
     /// Resident memory before the first request.
     pub(crate) idle_kib: u64,
     pub(crate) dir: TempDir,
@@ -132,10 +152,10 @@ impl Running {
     pub(crate) fn start(
         peer: Peer,
         weir: &Path,
-        origin: SocketAddr,
-        hosts: usize,
+        origins: &Origins,
+        setup: Setup,
     ) -> anyhow::Result<Self> {
-        Self::launch(peer, weir, origin, hosts, |program| {
+        Self::launch(peer, weir, origins, setup, |program| {
             on_cpu(PROXY_CPU, program)
         })
     }
@@ -144,12 +164,12 @@ impl Running {
     pub(crate) fn start_under_callgrind(
         peer: Peer,
         weir: &Path,
-        origin: SocketAddr,
-        hosts: usize,
+        origins: &Origins,
+        setup: Setup,
         out: &Path,
     ) -> anyhow::Result<Self> {
         let file = format!("--callgrind-out-file={}", out.display());
-        Self::launch(peer, weir, origin, hosts, |program| {
+        Self::launch(peer, weir, origins, setup, |program| {
             let mut command = Command::new("valgrind");
             command
                 .args(["--tool=callgrind", "--quiet", &file])
@@ -161,12 +181,19 @@ impl Running {
     fn launch(
         peer: Peer,
         weir: &Path,
-        origin: SocketAddr,
-        hosts: usize,
+        origins: &Origins,
+        setup: Setup,
         command: impl Fn(&Path) -> Command,
     ) -> anyhow::Result<Self> {
         let dir = tempfile::tempdir()?;
-        let addr = free_port()?;
+        let places = Places {
+            listen: free_port()?,
+            tls: free_port()?,
+            origin: origins.http.addr,
+            grpc: origins.grpc.addr,
+            identity: origins.identity.clone(),
+        };
+        let addr = places.listen;
         let program = if peer == Peer::Weir {
             weir
         } else {
@@ -174,7 +201,7 @@ impl Running {
         };
         let log = std::fs::File::create(dir.path().join("log"))?;
         let child = command(program)
-            .args(peer.arguments(dir.path(), addr, origin, hosts)?)
+            .args(peer.arguments(dir.path(), &places, setup)?)
             .env("GOMAXPROCS", "1")
             .env("HOME", dir.path())
             .env("WEIR_STATE_DIR", dir.path().join("state"))
@@ -186,12 +213,17 @@ impl Running {
         let mut running = Self {
             peer,
             addr,
-            hosts,
+            tls: places.tls,
+            setup,
             idle_kib: 0,
             dir,
             child: Owned(child),
         };
-        if let Err(why) = wait_for(addr) {
+        let listens = || match setup {
+            Setup::Http { .. } => wait_for(places.tls),
+            Setup::Tcp => Ok(()),
+        };
+        if let Err(why) = wait_for(addr).and_then(|()| listens()) {
             bail!(
                 "{why}; it said: {}",
                 std::fs::read_to_string(running.dir.path().join("log")).unwrap_or_default()
@@ -205,9 +237,10 @@ impl Running {
 
     /// Its name in the tables.
     pub(crate) fn label(&self) -> String {
-        match self.hosts {
-            HOSTS => self.peer.to_string(),
-            other => format!("{} ({other} hosts)", self.peer),
+        match self.setup {
+            Setup::Http { hosts: HOSTS } => self.peer.to_string(),
+            Setup::Http { hosts } => format!("{} ({hosts} hosts)", self.peer),
+            Setup::Tcp => format!("{} (tcp)", self.peer),
         }
     }
 

@@ -6,20 +6,30 @@ use clap::builder::styling::{AnsiColor, Styles};
 use clap::{Args, Parser, Subcommand};
 
 use crate::client::AdminAddress;
+use crate::commands::apply::ApplyArgs;
 use crate::commands::canary::CanaryArgs;
+use crate::commands::cert::CertArgs;
 use crate::commands::check::CheckArgs;
 use crate::commands::completion::CompletionArgs;
+use crate::commands::control::ControlArgs;
 use crate::commands::demo::DemoArgs;
 use crate::commands::diff::DiffArgs;
+use crate::commands::docker_gate::DockerGateArgs;
 use crate::commands::endpoint::EndpointArgs;
 use crate::commands::explain::ExplainArgs;
 use crate::commands::forward::ForwardArgs;
 use crate::commands::healthcheck::HealthcheckArgs;
+use crate::commands::history::HistoryArgs;
 use crate::commands::list::{self, ListArgs};
+use crate::commands::mesh::MeshArgs;
 use crate::commands::origin::OriginArgs;
+use crate::commands::proxy::ProxyArgs;
+use crate::commands::rollback::RollbackArgs;
 use crate::commands::run::RunArgs;
 use crate::commands::schema::SchemaArgs;
+use crate::commands::sidecar::SidecarArgs;
 use crate::commands::status::StatusArgs;
+use crate::commands::token::TokenArgs;
 use crate::output::Format;
 
 const STYLES: Styles = Styles::styled()
@@ -40,11 +50,13 @@ Look at a running Weir:
   weir explain GET http://shop.example.com/cart
   weir canary set shop canary=25
   weir endpoint drain 3f2a --for 10m
+  weir history
+  weir rollback 9 --dry-run
 
 Exit codes:
   0 ok            3 configuration invalid                     6 refused or partly applied
-  1 failed        4 warnings (--strict), diff (--exit-code)   8 unauthorized
-  2 usage         5 admin API unreachable";
+  1 failed        4 warnings (--strict), diff (--exit-code)   7 not in time (--wait)
+  2 usage         5 admin API unreachable                     8 unauthorized";
 
 /// A load balancer that takes its routes from container labels and files, without a restart
 #[derive(Debug, Parser)]
@@ -88,9 +100,15 @@ pub(crate) struct Global {
 pub(crate) enum Command {
     Demo(DemoArgs),
     Run(RunArgs),
+    Control(ControlArgs),
+    Proxy(ProxyArgs),
+    Sidecar(Box<SidecarArgs>),
     Forward(ForwardArgs),
     Check(CheckArgs),
     Diff(DiffArgs),
+    Apply(ApplyArgs),
+    History(HistoryArgs),
+    Rollback(RollbackArgs),
     Schema(SchemaArgs),
     Status(StatusArgs),
     /// Routes and their rules
@@ -105,14 +123,27 @@ pub(crate) enum Command {
     /// Listeners and the addresses they are bound to
     #[command(after_help = list::LISTENERS_HELP)]
     Listeners(ListArgs),
+    /// Certificates, and when they expire
+    #[command(after_help = list::CERTS_HELP)]
+    Certs(ListArgs),
     /// What discovery found, what was left out, and why
     #[command(after_help = list::DISCOVERY_HELP)]
     Discovery(ListArgs),
+    /// Proxies that follow the control plane, and how far each has come
+    #[command(after_help = list::PROXIES_HELP)]
+    Proxies(ListArgs),
+    /// Who calls whom, as proxies and sidecars report it
+    #[command(after_help = list::EDGES_HELP)]
+    Edges(ListArgs),
     Canary(CanaryArgs),
     Endpoint(EndpointArgs),
+    Mesh(MeshArgs),
     Explain(ExplainArgs),
+    Token(TokenArgs),
+    Cert(CertArgs),
     Healthcheck(HealthcheckArgs),
     Completion(CompletionArgs),
+    DockerGate(DockerGateArgs),
     Origin(OriginArgs),
 }
 

@@ -227,6 +227,13 @@ impl Client {
             StatusCode::UNAUTHORIZED => {
                 Failure::new(Exit::Unauthorized, message).help(TokenSource::hint())
             }
+            StatusCode::UNPROCESSABLE_ENTITY if value["error"]["rendered"].is_string() => {
+                let rendered = value["error"]["rendered"].as_str().unwrap_or_default();
+                let message = format!("{message}\n\n{}", rendered.trim_end());
+                Failure::new(Exit::Invalid, message)
+            }
+            // What was asked for could not be kept, and was not done.
+            StatusCode::INSUFFICIENT_STORAGE => Failure::new(Exit::Refused, message),
             StatusCode::FORBIDDEN => Failure::new(Exit::Unauthorized, message),
             StatusCode::NOT_FOUND => Failure::runtime(message),
             status if status.is_client_error() => Failure::new(Exit::Refused, message),

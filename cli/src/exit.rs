@@ -20,6 +20,8 @@ pub(crate) enum Exit {
     Unreachable = 5,
     /// The admin API refused the request, or carried out only a part of it.
     Refused = 6,
+    /// What was waited for did not come in time.
+    TimedOut = 7,
     /// The admin API wants a token, or another one.
     Unauthorized = 8,
 }

@@ -12,6 +12,7 @@ mod commands;
 mod exit;
 mod origin;
 mod output;
+mod redirect;
 mod serve;
 mod signals;
 mod state_dir;
@@ -33,7 +34,6 @@ use output::{Printer, Tone};
 static ALLOCATOR: weir_sys::MiMalloc = weir_sys::MiMalloc;
 
 fn main() -> ExitCode {
-    weir_sys::release_memory_at_once();
     serve::limits::use_small_pages();
     let cli = Cli::parse();
     let no_color = cli.global.no_color;
@@ -61,21 +61,34 @@ fn dispatch(command: Command, global: &Global) -> Outcome {
     match command {
         Command::Demo(args) => commands::demo::run(&args, global),
         Command::Run(args) => commands::run::run(args, global),
+        Command::Control(args) => commands::control::run(args, global),
+        Command::Proxy(args) => commands::proxy::run(args, global),
+        Command::Sidecar(args) => commands::sidecar::run(*args, global),
         Command::Forward(args) => commands::forward::run(&args, global),
         Command::Check(args) => commands::check::run(&args, printer, global.no_color),
         Command::Diff(args) => commands::diff::run(&args, &client(), printer, global.no_color),
+        Command::Apply(args) => commands::apply::run(&args, &client(), printer),
+        Command::History(args) => commands::history::run(&args, &client(), printer),
+        Command::Rollback(args) => commands::rollback::run(&args, &client(), printer),
         Command::Schema(_) => commands::schema::run(printer),
+        Command::Mesh(args) => commands::mesh::run(&args, &client(), printer),
         Command::Status(args) => commands::status::run(&args, &client(), printer),
         Command::Routes(args) => commands::list::run(Kind::Routes, &args, &client(), printer),
         Command::Services(args) => commands::list::run(Kind::Services, &args, &client(), printer),
         Command::Endpoints(args) => commands::list::run(Kind::Endpoints, &args, &client(), printer),
         Command::Listeners(args) => commands::list::run(Kind::Listeners, &args, &client(), printer),
+        Command::Certs(args) => commands::list::run(Kind::Certs, &args, &client(), printer),
         Command::Discovery(args) => commands::list::run(Kind::Discovery, &args, &client(), printer),
+        Command::Proxies(args) => commands::list::run(Kind::Proxies, &args, &client(), printer),
+        Command::Edges(args) => commands::list::run(Kind::Edges, &args, &client(), printer),
         Command::Canary(args) => commands::canary::run(&args, &client(), printer),
         Command::Endpoint(args) => commands::endpoint::run(&args, &client(), printer),
+        Command::Token(args) => commands::token::run(&args, &client(), printer),
+        Command::Cert(args) => commands::cert::run(&args, &client(), printer),
         Command::Explain(args) => commands::explain::run(&args, &client(), printer),
         Command::Healthcheck(args) => commands::healthcheck::run(&args, client()),
         Command::Completion(args) => commands::completion::run(&args),
+        Command::DockerGate(args) => commands::docker_gate::run(&args, global),
         Command::Origin(args) => commands::origin::run(args),
     }
 }

@@ -7,9 +7,12 @@
 
 mod answer;
 mod body;
+mod connection;
+mod grpc;
 mod identity;
 mod plain;
 mod plan;
+mod tls;
 mod websocket;
 
 use std::io;
@@ -18,7 +21,6 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hyper_util::rt::TokioIo;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -26,6 +28,7 @@ use tokio_util::task::TaskTracker;
 pub(crate) use identity::Identity;
 pub(crate) use plain::Plain;
 pub(crate) use plan::Defaults;
+pub(crate) use tls::{Own, Tls};
 
 use answer::Origin as Service;
 
@@ -38,6 +41,7 @@ pub(crate) struct Origin {
     /// One socket per worker, all of the same address.
     sockets: Vec<TcpListener>,
     service: Arc<Service>,
+    tls: Option<Tls>,
 }
 
 impl Origin {
@@ -62,7 +66,14 @@ impl Origin {
             address,
             sockets,
             service: Arc::new(Service::new(identity, defaults)),
+            tls: None,
         })
+    }
+
+    /// Speaks TLS on this port, and nothing in clear.
+    pub(crate) fn with_tls(mut self, tls: Option<Tls>) -> Self {
+        self.tls = tls;
+        self
     }
 
     /// Where it listens, with the port that was really taken.
@@ -76,6 +87,7 @@ impl Origin {
         Some(Worker {
             socket,
             service: Arc::clone(&self.service),
+            tls: self.tls.clone(),
         })
     }
 }
@@ -84,6 +96,7 @@ impl Origin {
 pub(crate) struct Worker {
     socket: TcpListener,
     service: Arc<Service>,
+    tls: Option<Tls>,
 }
 
 impl Worker {
@@ -108,42 +121,19 @@ impl Worker {
             };
             let _ = stream.set_nodelay(true);
             let service = Arc::clone(&self.service);
-            tasks.spawn(connection(stream, service, stop.clone(), tasks.clone()));
+            let tls = self.tls.clone();
+            tasks.spawn(connection::serve(
+                stream,
+                tls,
+                service,
+                stop.clone(),
+                tasks.clone(),
+            ));
         }
         tasks.close();
         let _ = tokio::time::timeout(drain, tasks.wait()).await;
         Ok(())
     }
-}
-
-/// Serves one connection; after `stop` it answers what it has and closes.
-async fn connection(
-    stream: tokio::net::TcpStream,
-    service: Arc<Service>,
-    stop: CancellationToken,
-    tasks: TaskTracker,
-) {
-    let context = answer::Context {
-        tasks,
-        stop: stop.clone(),
-    };
-    let respond = hyper::service::service_fn(move |request| {
-        let service = Arc::clone(&service);
-        let context = context.clone();
-        async move { service.respond(request, context).await }
-    });
-    let serving = hyper::server::conn::http1::Builder::new()
-        .pipeline_flush(true)
-        .header_read_timeout(None)
-        .serve_connection(TokioIo::new(stream), respond)
-        .with_upgrades();
-    let mut serving = std::pin::pin!(serving);
-    tokio::select! {
-        // A connection that a client breaks is that client's affair; a `/close` ends here too.
-        _ = serving.as_mut() => return,
-        () = stop.cancelled() => serving.as_mut().graceful_shutdown(),
-    }
-    let _ = serving.await;
 }
 
 fn bind(address: SocketAddr, shared: bool) -> io::Result<TcpListener> {

@@ -6,16 +6,23 @@
 //! through `Control::applied`.
 
 pub(crate) mod admin;
+mod app;
+pub(crate) mod control;
 pub(crate) mod docker;
+pub(crate) mod follow;
+pub(crate) mod identity;
 pub(crate) mod limits;
 pub(crate) mod logging;
 mod operate;
 pub(crate) mod plan;
 mod publish;
+pub(crate) mod socket;
+mod weave;
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use weir_control::xds::{Waiting, XdsServer};
 use weir_control::{Control, ControlOptions};
 use weir_proxy::{Handle, Options, Proxy};
 
@@ -24,6 +31,9 @@ use crate::signals::{Ending, survive_hangup};
 use crate::state_dir;
 use admin::AdminServer;
 use plan::Plan;
+
+/// How often memory that nobody uses is given back, and how long after the start all that belongs to it has been done.
+const HOUSEKEEPING: Duration = Duration::from_secs(5);
 
 /// What was started, for whoever wants to print it.
 pub(crate) struct Started {
@@ -37,9 +47,7 @@ pub(crate) struct Started {
 /// What keeps it from starting: a taken port, an unusable state directory, no socket of an engine.
 pub(crate) fn run(plan: Plan, limit: Option<Duration>, started: impl FnOnce(&Started)) -> Outcome {
     limits::raise_open_files();
-    if let Some(docker) = &plan.settings.docker {
-        docker::preflight(&docker.endpoint)?;
-    }
+    docker::preflight_all(&plan.settings)?;
     let admin = AdminServer::bind(&plan.settings.admin.bind)?;
     let proxy = start_proxy(&plan)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -49,25 +57,51 @@ pub(crate) fn run(plan: Plan, limit: Option<Duration>, started: impl FnOnce(&Sta
         let mut ending = Ending::listen()?;
         survive_hangup()?;
         let handle = proxy.handle();
-        let options = control_options(&plan, &admin, &handle);
+        let options = with_proxy(control_options(&plan, &admin), &handle);
         let control = Control::start(options)
             .await
             .map_err(|e| Failure::runtime(e.to_string()))?;
-        let models = publish::first(&control, &handle).await?;
-        let following = tokio::spawn(publish::follow(models, control.clone(), handle.clone()));
+        let edge = publish::Edge::of(&control)?;
+        let models = publish::first(&control, &handle, edge.as_ref()).await?;
+        let following = publish::follow(models, control.clone(), handle.clone(), edge);
+        let following = tokio::spawn(following);
+        let xds = plan.settings.control.as_ref();
+        let xds = xds.map(|settings| XdsServer::start(&control, settings, Waiting::default()));
+        let xds = xds
+            .transpose()
+            .map_err(|e| Failure::runtime(e.to_string()))?;
         let url = admin.url();
         let admin = admin.serve(router(&handle, &control))?;
         tracing::info!(admin = %url, "serving");
         started(&Started { admin: url });
+        tokio::spawn(keep_house());
 
         wait(&mut ending, limit).await;
         let (grace, drain) = (plan.settings.grace_period, plan.settings.drain_timeout);
         following.abort();
-        let exit = drain_or_leave(proxy.shutdown(grace, drain), &mut ending).await;
+        // Another process may be starting on the same state already, so that is given up at once.
+        let drained = drain_or_leave(proxy.shutdown(grace, drain), &mut ending);
+        let (exit, ()) = tokio::join!(drained, control.hand_over());
         control.stop();
+        if let Some(xds) = xds {
+            xds.stop();
+        }
         admin.stop();
         Ok(exit)
     })
+}
+
+/// Gives back what starting up took, and what later changes did.
+async fn keep_house() {
+    tokio::time::sleep(HOUSEKEEPING).await;
+    // Where it fails some more memory is held, nothing else.
+    if let Err(error) = weir_sys::release_code() {
+        tracing::debug!(%error, "the code that starting up ran stays in memory");
+    }
+    loop {
+        weir_sys::release_memory();
+        tokio::time::sleep(HOUSEKEEPING).await;
+    }
 }
 
 /// Waits for a signal, or for the limit.
@@ -111,24 +145,39 @@ fn start_proxy(plan: &Plan) -> Result<Proxy, Failure> {
     Proxy::start(options).map_err(|e| Failure::runtime(e.to_string()))
 }
 
-fn control_options(plan: &Plan, admin: &AdminServer, handle: &Handle) -> ControlOptions {
-    let (observing, asking) = (handle.clone(), handle.clone());
+/// What the plan says of the control plane, with or without a data plane in this process.
+fn control_options(plan: &Plan, admin: &AdminServer) -> ControlOptions {
     let mut server = plan.settings.admin.clone();
     server.bind = admin.address();
     ControlOptions {
         base: vec![plan.base.clone()],
         files: plan.files.clone(),
         docker: plan.settings.docker.clone(),
+        swarm: plan.settings.swarm.clone(),
+        dns: plan.settings.dns.clone(),
+        endpoint_files: plan.settings.endpoint_files.clone(),
         state_dir: state_dir::choose(plan.settings.state_dir.as_deref()),
+        history: plan.settings.history,
+        mesh: plan.settings.mesh.clone(),
+        embedded: true,
         admin: server,
         settings: plan.file_settings.clone(),
         version: env!("CARGO_PKG_VERSION"),
+        ..ControlOptions::default()
+    }
+}
+
+/// Asks this process's data plane what is asked of one.
+fn with_proxy(options: ControlOptions, handle: &Handle) -> ControlOptions {
+    let (observing, asking) = (handle.clone(), handle.clone());
+    ControlOptions {
         observed: Arc::new(move |service| observing.observed_split(service)),
         ready: Arc::new(move || {
             let readiness = asking.ready();
             (readiness.ready, readiness.reason)
         }),
         operate: operate::by(handle.clone()),
+        ..options
     }
 }
 

@@ -4,14 +4,18 @@
 //! the others go on; nothing that is left out widens what stays: a route whose only listener is gone
 //! does not move to all listeners, a route whose only host was refused does not answer for every host.
 
+mod authorization;
 pub(crate) mod balance;
 mod claim;
 mod destination;
 mod filter;
+mod grpc;
 mod header;
 pub(crate) mod health;
+mod http2;
 mod listener;
 pub(crate) mod locality;
+pub(crate) mod mesh;
 pub(crate) mod path;
 mod policy;
 pub(crate) mod protect;
@@ -21,6 +25,8 @@ pub(crate) mod rule;
 pub(crate) mod service;
 pub(crate) mod share;
 mod stream;
+mod tls;
+mod tracing;
 pub(crate) mod traffic;
 mod values;
 
@@ -33,12 +39,16 @@ use crate::model::Model;
 use crate::{Fragment, raw};
 
 use report::Report;
+use tls::Keyring;
+pub use tls::{Kept, Memory, text as pem};
 
 /// A model and what was found while making it.
 #[derive(Debug, Clone, Default)]
 pub struct Compiled {
     pub model: Model,
     pub diagnostics: Vec<Diagnostic>,
+    /// Certificates and authorities that turned bad and are in force as they were; each has its warning too.
+    pub kept: Vec<Kept>,
 }
 
 impl Compiled {
@@ -49,14 +59,38 @@ impl Compiled {
     }
 }
 
-/// Compiles fragments together, as they run: files before labels, whatever the order given.
+/// Compiles fragments together, as they run: files before labels, whatever the order given, at the time of the
+/// system's clock.
 ///
 /// A reference to a service that is not there is a warning, because discovery may bring it in a
 /// moment; until then its share of requests gets 500 (Gateway API, `HTTPRouteRule.backendRefs`).
 #[must_use]
 pub fn compile<F: Borrow<Fragment>>(fragments: &[F]) -> Compiled {
+    compile_after(fragments, &Memory::default(), now()).0
+}
+
+/// As [`compile()`], at that time in seconds since 1970, after a compilation that left this memory: certificates that
+/// turned bad since then stay in force as they were. Gives what to remember for the next.
+#[must_use]
+pub fn compile_after<F: Borrow<Fragment>>(
+    fragments: &[F],
+    memory: &Memory,
+    now: i64,
+) -> (Compiled, Memory) {
     let fragments: Vec<&Fragment> = fragments.iter().map(Borrow::borrow).collect();
-    compile_with(&fragments, Severity::Warning)
+    compile_with(&fragments, Severity::Warning, memory, now)
+}
+
+/// One fragment that refers to nothing outside of it, and leaves nothing to remember.
+pub(crate) fn compile_at_rest(fragment: &Fragment, unknown_service: Severity) -> Compiled {
+    compile_with(&[fragment], unknown_service, &Memory::default(), now()).0
+}
+
+fn now() -> i64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    since.map_or(0, |since| {
+        i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
+    })
 }
 
 /// Compiles files for a person who asks whether they are right, with the diagnostics of reading, in the
@@ -65,11 +99,12 @@ pub fn compile<F: Borrow<Fragment>>(fragments: &[F]) -> Compiled {
 /// Unlike [`compile()`], a reference to an unknown service is an error, unless discovery is configured.
 #[must_use]
 pub fn check(loaded: &Loaded) -> Compiled {
-    let unknown_service = match loaded.settings.docker {
-        Some(_) => Severity::Warning,
-        None => Severity::Error,
+    let unknown_service = match loaded.settings.discovers() {
+        true => Severity::Warning,
+        false => Severity::Error,
     };
-    let mut compiled = compile_with(&[&loaded.fragment], unknown_service);
+    let fragments = [&loaded.fragment];
+    let (mut compiled, _) = compile_with(&fragments, unknown_service, &Memory::default(), now());
     compiled
         .diagnostics
         .splice(0..0, loaded.diagnostics.iter().cloned());
@@ -77,19 +112,48 @@ pub fn check(loaded: &Loaded) -> Compiled {
     compiled
 }
 
-fn compile_with(fragments: &[&Fragment], unknown_service: Severity) -> Compiled {
+/// What is said about the mesh.
+fn said<'a>(fragments: &[&'a Fragment]) -> authorization::mesh::Said<'a> {
+    let all = || fragments.iter();
+    authorization::mesh::Said {
+        own: all().flat_map(|f| &f.authorizations).collect(),
+        policies: all().flat_map(|f| &f.authorization_policies).collect(),
+        peers: all().flat_map(|f| &f.peer_authentications).collect(),
+    }
+}
+
+fn compile_with(
+    fragments: &[&Fragment],
+    unknown_service: Severity,
+    memory: &Memory,
+    now: i64,
+) -> (Compiled, Memory) {
     let mut report = Report::default();
-    let listeners = listener::compile(fragments.iter().flat_map(|f| &f.listeners), &mut report);
+    let files = fragments.iter().map(|f| &f.references).collect();
+    let mut keyring = Keyring::new(files, memory, now);
+    let trust_domain = fragments.iter().find_map(|f| f.trust_domain.clone());
+    let trust_domain = trust_domain.unwrap_or_default();
+    let listeners = listener::compile(
+        fragments.iter().flat_map(|f| &f.listeners),
+        &trust_domain,
+        &mut keyring,
+        &mut report,
+    );
     let services = service::compile(
         fragments.iter().flat_map(|f| &f.services),
         fragments.iter().flat_map(|f| &f.destination_rules),
+        &mut keyring,
         &mut report,
     );
+    let tracing = fragments.iter().flat_map(|f| &f.tracing);
+    let tracing = tracing::compile(tracing, &keyring, &mut report);
     let names = route::Names {
         listeners: &listeners,
         services: &services,
         unknown_service,
     };
+    let there = services.names();
+    let access = authorization::mesh::compile(&said(fragments), &trust_domain, &there, &mut report);
     let (labels, files): (Vec<&raw::Route>, Vec<&raw::Route>) = fragments
         .iter()
         .flat_map(|f| &f.routes)
@@ -109,10 +173,21 @@ fn compile_with(fragments: &[&Fragment], unknown_service: Severity) -> Compiled 
             .into_iter()
             .map(|(_, route)| Arc::new(stream::of(route)))
             .collect(),
+        tracing: Arc::new(tracing),
+        access: Arc::new(access),
     };
     model.sort();
-    Compiled {
+    tls::add_self_signed(
+        &mut model,
+        &listeners.self_signed,
+        &mut keyring,
+        &mut report,
+    );
+    let (memory, kept) = keyring.finish();
+    let compiled = Compiled {
         model,
         diagnostics: report.found,
-    }
+        kept,
+    };
+    (compiled, memory)
 }

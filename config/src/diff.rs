@@ -9,7 +9,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::dump;
-use crate::model::Model;
+use crate::model::{Model, same};
 
 /// What happened to something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -24,7 +24,7 @@ pub enum ChangeKind {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Change {
     pub kind: ChangeKind,
-    /// `listener`, `service`, `endpoint`, `version weight` or `route`.
+    /// `listener`, `service`, `endpoint`, `version weight`, `route`, `tracing` or `access`.
     pub what: &'static str,
     /// Of an endpoint or a version, with its service in front: `shop/canary`.
     pub name: String,
@@ -96,6 +96,27 @@ pub fn diff(old: &Model, new: &Model) -> Diff {
         };
         compare(model(old), model(new));
     }
+    for (old, new) in differing(&old.streams, &new.streams, |r| r.name.as_str()) {
+        let model = |streams| Model {
+            streams,
+            ..Model::default()
+        };
+        compare(model(old), model(new));
+    }
+    if old.tracing != new.tracing {
+        let model = |of: &Model| Model {
+            tracing: Arc::clone(&of.tracing),
+            ..Model::default()
+        };
+        compare(model(old), model(new));
+    }
+    if old.access != new.access {
+        let model = |of: &Model| Model {
+            access: Arc::clone(&of.access),
+            ..Model::default()
+        };
+        compare(model(old), model(new));
+    }
     Diff { changes }
 }
 
@@ -120,7 +141,10 @@ fn differing<T: PartialEq>(
     }
     let one = |item: Option<&Arc<T>>| item.cloned().into_iter().collect();
     all.into_values()
-        .filter(|(old, new)| old != new)
+        .filter(|(old, new)| match (old, new) {
+            (Some(old), Some(new)) => !same(old, new),
+            _ => true,
+        })
         .map(|(old, new)| (one(old), one(new)))
         .collect()
 }
@@ -175,7 +199,32 @@ pub fn diff_dumps(old: &Value, new: &Value) -> Diff {
         &[],
         &mut changes,
     );
+    tracing(&old["tracing"], &new["tracing"], &mut changes);
+    compare(
+        "access",
+        "",
+        &old["access"],
+        &new["access"],
+        &[],
+        &mut changes,
+    );
     Diff { changes }
+}
+
+/// Another process may be of a version that says nothing of tracing.
+fn tracing(old: &Value, new: &Value, changes: &mut Vec<Change>) {
+    let mut details = Vec::new();
+    if old.is_object() && new.is_object() {
+        differ("", old, new, &[], &mut details);
+    }
+    if !details.is_empty() {
+        changes.push(Change {
+            kind: ChangeKind::Changed,
+            what: "tracing",
+            name: "settings".to_owned(),
+            details,
+        });
+    }
 }
 
 /// Items of two lists by their key, in its order.

@@ -1,31 +1,40 @@
 //! The model as JSON, in the words of the file it came from.
 //!
 //! What is dumped is what is in force: defaults are filled in, and each item says where it was
-//! written. The model holds no secret, so a dump holds none.
+//! written. What is secret in a model (keys, what is sent along with spans) is never written here.
 
+mod authorization;
 mod health;
 mod policy;
 mod route;
+mod tls;
+mod tracing;
 mod traffic;
 
 use serde_json::{Value, json};
 
 use crate::model::{
-    Admission, Endpoint, Listener, Model, PathPolicy, Protocol, ProxyVersion, Service, TrustedHops,
-    Weight,
+    Admission, Authorization, Endpoint, ForwardClientCert, Http2, Listener, Model, PathPolicy,
+    Protocol, ProxyVersion, Service, ServiceAccess, TrustedHops, Weight,
 };
 use crate::raw::duration_text;
 
 /// Everything in the model, with keys as a configuration file spells them.
 #[must_use]
 pub fn dump(model: &Model) -> Value {
-    json!({
+    let mut out = json!({
         "listeners": model.listeners.iter().map(|l| listener(l)).collect::<Vec<_>>(),
         "services": model.services.iter().map(|s| service(s)).collect::<Vec<_>>(),
         "routes": model.routes.iter().map(|r| route::route(r))
             .chain(model.streams.iter().map(|r| route::stream(r)))
             .collect::<Vec<_>>(),
-    })
+        "tracing": tracing::tracing(&model.tracing),
+    });
+    let said = !model.access.services.is_empty() || model.access.others != ServiceAccess::default();
+    if said {
+        out["access"] = authorization::access(&model.access);
+    }
+    out
 }
 
 fn listener(listener: &Listener) -> Value {
@@ -50,6 +59,7 @@ fn listener(listener: &Listener) -> Value {
             "maxFieldBytes": limits.max_field_bytes,
             "maxRequestLineBytes": limits.max_request_line_bytes,
             "headTimeout": duration_text(limits.head_timeout),
+            "handshakeTimeout": duration_text(limits.handshake_timeout),
             "idleTimeout": duration_text(limits.idle_timeout),
             "streamIdleTimeout": duration_text(limits.stream_idle_timeout),
         },
@@ -63,6 +73,18 @@ fn listener(listener: &Listener) -> Value {
             "tlvs": if proxy.pass_tlvs { "pass" } else { "drop" },
         });
     }
+    if listener.protocol.is_http() {
+        out["http2"] = http2(&listener.http2);
+    }
+    if listener.client_cert != ForwardClientCert::default() {
+        out["forwardClientCert"] = json!(listener.client_cert.text());
+    }
+    if let Some(authorization) = &listener.authorization {
+        out["authorization"] = authorization::authorization(authorization);
+    }
+    if let Some(tls) = &listener.tls {
+        out["tls"] = tls::listener(tls);
+    }
     if listener.protocol == Protocol::Udp {
         out["udp"] = json!({
             "idleTimeout": duration_text(listener.udp.idle_timeout),
@@ -71,6 +93,23 @@ fn listener(listener: &Listener) -> Value {
         });
     }
     out
+}
+
+/// The policies of a listener or a service, alone.
+#[must_use]
+pub fn dump_authorization(authorization: &Authorization) -> Value {
+    authorization::authorization(authorization)
+}
+
+fn http2(http2: &Http2) -> Value {
+    json!({
+        "enabled": http2.enabled,
+        "maxConcurrentStreams": http2.max_concurrent_streams,
+        "initialStreamWindow": http2.stream_window,
+        "initialConnectionWindow": http2.connection_window,
+        "maxConnectionAge": duration_text(http2.max_age.unwrap_or_default()),
+        "maxConnectionAgeGrace": duration_text(http2.max_age_grace),
+    })
 }
 
 fn service(service: &Service) -> Value {
@@ -85,8 +124,20 @@ fn service(service: &Service) -> Value {
         "outlierDetection": policy::outlier_detection(&service.outlier),
         "healthCheck": service.health_check.as_ref().map(health::health_check),
         "drainTimeout": duration_text(service.drain_timeout),
+        "appProtocol": service.protocol.text(),
         "source": service.source.to_string(),
     });
+    if let Some(tls) = &service.tls {
+        out["tls"] = tls::backend(tls);
+    }
+    if let Some(mesh) = &service.mesh {
+        out["mesh"] = json!({
+            "mode": mesh.mode.text(),
+            "port": mesh.port,
+            "protocol": mesh.protocol.text(),
+            "listen": mesh.listen,
+        });
+    }
     if let Some(version) = service.proxy_protocol {
         out["proxyProtocol"] = json!(match version {
             ProxyVersion::V1 => "v1",

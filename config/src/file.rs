@@ -1,18 +1,23 @@
 //! Configuration files: reading them, one or many, with every mistake of every file.
 
+mod applied;
 mod foreign;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::diagnostic::{Diagnostic, Files, Place};
-use crate::model::Source;
+use crate::model::{ServiceName, Source, TrustDomain};
 use crate::raw::read::{Read, Reader};
-use crate::raw::{DestinationRule, Document};
+use crate::raw::{
+    AuthorizationPolicy, DestinationRule, Discovery, Document, PeerAuthentication, Service,
+};
+use crate::references::disk;
 use crate::settings::{Resolver, Settings};
 use crate::yaml::{self, Node};
 use crate::{Fragment, diagnostic};
 
+pub use applied::{document_name, document_path, is_document, parse_document};
 use foreign::Recognised;
 
 /// What files said, and what is wrong with them so far: [`crate::compile()`] finds the rest.
@@ -45,16 +50,21 @@ pub fn load(paths: &[PathBuf]) -> Loaded {
             Err(error) => loading.unreadable(path, &error),
         }
     }
-    loading.finish(&|name| std::env::var(name).ok())
+    let mut loaded = loading.finish(&|name| std::env::var(name).ok());
+    loaded.fragment.look_up(&disk);
+    loaded
 }
 
 /// Reads one text as if it stood in the file of that name.
 #[must_use]
 pub fn parse(path: &Path, text: &str) -> Loaded {
-    parse_with(path, text, &|name| std::env::var(name).ok())
+    let mut loaded = parse_with(path, text, &|name| std::env::var(name).ok());
+    loaded.fragment.look_up(&disk);
+    loaded
 }
 
-/// As [`parse()`], with the environment as a function: a test's own, or none at all.
+/// As [`parse()`], with the environment as a function: a test's own, or none at all. No other file is looked at: the
+/// fragment says for itself what it needs ([`Fragment::look_up`]).
 #[must_use]
 pub fn parse_with(path: &Path, text: &str, env: &dyn Fn(&str) -> Option<String>) -> Loaded {
     let mut loading = Loading::default();
@@ -87,6 +97,8 @@ fn expand(path: &Path) -> std::io::Result<Vec<PathBuf>> {
 struct Loading {
     loaded: Loaded,
     resolver: Resolver,
+    /// What is read came through the API.
+    applied: bool,
 }
 
 impl Loading {
@@ -125,6 +137,14 @@ impl Loading {
                     let rule = DestinationRule::read(node, &mut reader);
                     self.loaded.fragment.destination_rules.extend(rule);
                 }
+                Recognised::AuthorizationPolicy => {
+                    let policy = AuthorizationPolicy::read(node, &mut reader);
+                    self.loaded.fragment.authorization_policies.extend(policy);
+                }
+                Recognised::PeerAuthentication => {
+                    let peers = PeerAuthentication::read(node, &mut reader);
+                    self.loaded.fragment.peer_authentications.extend(peers);
+                }
                 Recognised::Refused => {}
             }
         }
@@ -132,14 +152,24 @@ impl Loading {
 
     fn document(&mut self, node: &Node, name: &Arc<str>) {
         let mut reader = Reader::new(Arc::clone(name), &mut self.loaded.diagnostics);
+        if self.applied {
+            applied::check_keys(node, &mut reader);
+        }
         let Some(document) = Document::read(node, &mut reader) else {
             return;
         };
         self.resolver.take(&document, &mut self.loaded.diagnostics);
+        let looked_up = expected(document.discovery.as_ref());
+        self.loaded.fragment.services.extend(looked_up);
+        let mesh = document.mesh.unwrap_or_default();
+        let trust_domain = mesh.trust_domain.as_ref();
         self.loaded.fragment.merge(Fragment {
+            trust_domain: trust_domain.and_then(|at| TrustDomain::new(&at.value).ok()),
+            authorizations: mesh.authorization.unwrap_or_default(),
             listeners: document.listeners.unwrap_or_default(),
             services: document.services.unwrap_or_default(),
             routes: document.routes.unwrap_or_default(),
+            tracing: document.tracing.into_iter().collect(),
             ..Fragment::default()
         });
     }
@@ -150,8 +180,28 @@ impl Loading {
         loaded
     }
 }
+
+/// The services of lookups, without endpoints as yet: routes may name them before the first answer.
+fn expected(discovery: Option<&Discovery>) -> impl Iterator<Item = Service> {
+    let lookups = discovery.and_then(|discovery| discovery.dns.as_ref());
+    let whole = lookups
+        .into_iter()
+        .flatten()
+        .filter(|lookup| !lookup.meta.broken);
+    whole.filter_map(|lookup| {
+        let name = lookup.service.as_ref()?;
+        ServiceName::new(&name.value).ok()?;
+        Some(Service {
+            meta: lookup.meta.clone(),
+            name: Some(name.clone()),
+            discovered: true,
+            ..Service::default()
+        })
+    })
+}
+
 /// Never takes more of a file into memory than is read at most.
-fn read_bounded(path: &Path) -> std::io::Result<String> {
+pub(crate) fn read_bounded(path: &Path) -> std::io::Result<String> {
     use std::io::{Error, ErrorKind, Read as _};
     let mut bytes = Vec::new();
     let limit = yaml::MAX_BYTES as u64;

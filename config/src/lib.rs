@@ -16,23 +16,29 @@
 //! ```
 
 pub mod diagnostic;
+pub mod endpoint_file;
 pub mod file;
 pub mod labels;
 pub mod model;
 pub mod raw;
+pub mod references;
 pub mod settings;
+pub mod spiffe;
 
 mod compile;
 mod diff;
 mod dump;
 mod fragment;
+mod restore;
 mod schema;
 mod yaml;
 
-pub use compile::{Compiled, check, compile};
+pub use compile::{Compiled, Kept, Memory, check, compile, compile_after, pem};
 pub use diagnostic::{Diagnostic, Files, Place, Severity};
 pub use diff::{Change, ChangeKind, Diff, diff, diff_dumps};
-pub use dump::dump;
+pub use dump::{dump, dump_authorization};
 pub use fragment::Fragment;
+pub use references::References;
+pub use restore::{Restored, restore};
 pub use schema::schema;
 pub use settings::Settings;

@@ -4,12 +4,18 @@
 //! already of their type (a duration is a [`std::time::Duration`]), because only the reader knows the place to point at.
 //! `serde` reads nothing here: it would stop at the first mistake, where a person wants all of them.
 
+mod authorization;
 mod balance;
+mod control;
 mod destination_rule;
+mod discovery;
 mod document;
+mod endpoint_file;
 mod filter;
 mod health;
+mod istio;
 mod listener;
+mod mesh;
 mod object;
 mod overload;
 mod protect;
@@ -17,43 +23,64 @@ pub(crate) mod read;
 mod route;
 mod scalar;
 mod service;
+mod tls;
+mod tracing;
 mod traffic;
 
 use std::borrow::Cow;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 
+pub use authorization::{
+    AccessRule, Action, Authorization, Condition, Mode, RuleFrom, RuleOperation, RuleSource, RuleTo,
+};
 pub use balance::{
     ConsistentHash, Distribute, Failover, HttpCookie, LoadBalancer, LocalityLb, Maglev, RingHash,
     Shares, Simple, Warmup,
 };
+pub use control::{Control, ControlNode, ControlTls};
 pub use destination_rule::{
     ClientTls, DestinationRule, Metadata, PortPolicy, PortSelector, Spec, Subset, SubsetLabels,
     TrafficPolicy,
 };
-pub use document::{Admin, Discovery, Docker, Document, LogFormat};
+pub use discovery::{Discovery, Dns, Docker, EndpointFiles, RecordKind, Swarm, SwarmAddresses};
+pub use document::{Admin, Document, LogFormat};
+pub use endpoint_file::{EndpointFile, ListedEndpoint};
 pub use filter::{
-    DirectResponse, Filter, FilterKind, Header, HeaderModifier, PathRewrite, RequestRedirect,
-    RewriteKind, UrlRewrite,
+    Age, DirectResponse, Filter, FilterKind, Header, HeaderModifier, PathRewrite, RequestRedirect,
+    RewriteKind, StrictTransportSecurity, UrlRewrite,
 };
 pub use health::{
     BodyMatch, Escaped, GrpcProbe, HealthCheck, HttpProbe, ProbeMethod, StatusRange, TcpProbe,
     escaped_text,
 };
-pub use listener::{Hops, Limits, Listener, Policy, ProxyProtocol, Tlvs, Udp};
+pub use istio::{
+    AuthorizationPolicy, AuthorizationSpec, MutualTls, PeerAuthentication, PeerSpec,
+    PolicyMetadata, PortModes, Selector,
+};
+pub use listener::{
+    ForwardClientCert, Hops, Http2, Limits, Listener, Policy, ProxyProtocol, Tlvs, Udp,
+};
+pub use mesh::{Mesh, MeshCa};
 pub use overload::{Bytes, Overload, OverloadMemory, Share};
 pub use protect::{
-    ConnectionPool, FailurePercentage, HttpPool, OutlierDetection, RetryBudget, SuccessRate,
-    TcpPool,
+    ConnectionPool, FailurePercentage, H2Upgrade, HttpPool, OutlierDetection, RetryBudget,
+    SuccessRate, TcpPool,
 };
 pub use route::{
-    BackendRef, Backoff, PathKind, PathMatch, Retry, RetryCondition, Route, RouteMatch, Rule,
-    Sticky, Timeouts, ValueKind, ValueMatch,
+    BackendRef, Backoff, GrpcKind, GrpcMatch, PathKind, PathMatch, Retry, RetryCondition, Route,
+    RouteMatch, Rule, Sticky, Timeouts, ValueKind, ValueMatch,
 };
 pub(crate) use scalar::millis_or_more;
 pub use scalar::{Decimal, Refused, Scalar, duration_text};
-pub use service::{Endpoint, ProxyVersion, Service, Version};
-
+pub use service::{
+    AppProtocol, Endpoint, MeshMode, MeshProtocol, ProxyVersion, Service, ServiceMesh, Version,
+};
+pub use tls::{
+    AltNameKind, BackendTls, BackendValidation, CertificateRef, ClientAuth, HostTls, ListenerTls,
+    SubjectAltName, WellKnown,
+};
+pub use tracing::{Otlp, Pairs, Tracing};
 pub use traffic::{FaultAbort, FaultDelay, FaultInjection, RateLimit, RateLimitKey, RequestMirror};
 
 use crate::diagnostic::Place;

@@ -1,5 +1,8 @@
 //! What concerns the process rather than the traffic: the admin server, discovery, workers, times.
 
+mod control;
+mod discovery;
+mod mesh;
 mod overload;
 mod resolve;
 
@@ -10,6 +13,11 @@ use std::time::Duration;
 
 use crate::model::Locality;
 
+pub use control::{ControlNode, ControlServer, ControlTls, NodePattern};
+pub use discovery::{
+    DnsLookup, DockerSettings, EndpointFileSettings, RecordKind, SwarmAddresses, SwarmSettings,
+};
+pub use mesh::{Mesh, MeshCa};
 pub use overload::Overload;
 pub(crate) use resolve::{Resolver, not_enforced};
 
@@ -19,11 +27,19 @@ pub struct Settings {
     pub admin: Admin,
     /// `None`: containers are not looked for.
     pub docker: Option<DockerSettings>,
+    /// `None`: no Swarm is asked for its services.
+    pub swarm: Option<SwarmSettings>,
+    /// Names that are looked up.
+    pub dns: Vec<DnsLookup>,
+    /// `None`: no endpoint files are read.
+    pub endpoint_files: Option<EndpointFileSettings>,
     pub access_log: AccessLogFormat,
     /// Data worker threads; `None`: the CPUs that this process may use.
     pub workers: Option<usize>,
     /// Where what must outlive a restart is kept; `None`: the usual places are tried.
     pub state_dir: Option<PathBuf>,
+    /// Generations of the configuration that the history keeps. Default 100.
+    pub history: usize,
     /// How long requests in flight may go on after SIGTERM. Default 30 s.
     pub drain_timeout: Duration,
     /// How long new connections are still taken after SIGTERM, with readiness failing. Default 5 s.
@@ -31,6 +47,10 @@ pub struct Settings {
     /// Where this process runs; its region is known. `None`: the file says nothing, and neither does `WEIR_LOCALITY`.
     pub locality: Option<Locality>,
     pub overload: Overload,
+    /// Where other processes follow this configuration. `None`: nowhere.
+    pub control: Option<ControlServer>,
+    /// Who the workloads are, and what certifies it. `None`: there is no mesh.
+    pub mesh: Option<Mesh>,
 }
 
 impl Default for Settings {
@@ -38,14 +58,31 @@ impl Default for Settings {
         Self {
             admin: Admin::default(),
             docker: None,
+            swarm: None,
+            dns: Vec::new(),
+            endpoint_files: None,
             access_log: AccessLogFormat::default(),
             workers: None,
             state_dir: None,
+            history: 100,
             drain_timeout: Duration::from_secs(30),
             grace_period: Duration::from_secs(5),
             locality: None,
             overload: Overload::default(),
+            control: None,
+            mesh: None,
         }
+    }
+}
+
+impl Settings {
+    /// Whether endpoints are looked for anywhere besides files that list them.
+    #[must_use]
+    pub fn discovers(&self) -> bool {
+        self.docker.is_some()
+            || self.swarm.is_some()
+            || !self.dns.is_empty()
+            || self.endpoint_files.is_some()
     }
 }
 
@@ -78,31 +115,6 @@ impl fmt::Display for AdminBind {
         match self {
             Self::Tcp(address) => write!(f, "{address}"),
             Self::Unix(path) => write!(f, "unix://{}", path.display()),
-        }
-    }
-}
-
-/// A Docker engine whose labelled containers are endpoints.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DockerSettings {
-    /// `unix:///path`, `tcp://host:port` or `http://host:port`. Default `unix:///var/run/docker.sock`.
-    pub endpoint: String,
-    /// The network in which a container of several networks is reached.
-    pub network: Option<String>,
-    /// How long endpoints are kept when more than half of a service vanishes at once without stop
-    /// events. Default 10 s.
-    pub hold: Duration,
-    /// Takes loopback, link-local and metadata addresses from containers. Default false.
-    pub allow_loopback_endpoints: bool,
-}
-
-impl Default for DockerSettings {
-    fn default() -> Self {
-        Self {
-            endpoint: "unix:///var/run/docker.sock".to_owned(),
-            network: None,
-            hold: Duration::from_secs(10),
-            allow_loopback_endpoints: false,
         }
     }
 }

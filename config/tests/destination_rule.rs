@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use weir_config::file::{self, parse_with};
 use weir_config::labels::{self, Container, ContainerState};
-use weir_config::model::{Balancer, Model, Service};
+use weir_config::model::{AltName, AppProtocol, BackendRoots, Balancer, Model, Service};
 use weir_config::{Compiled, check, compile};
 
 fn checked(text: &str) -> Compiled {
@@ -72,6 +72,7 @@ fn a_rule_comes_behind_the_services_own_entry_and_before_labels() {
         name: "api".to_owned(),
         labels: labels.map(|(k, v)| (k.to_owned(), v.to_owned())).into(),
         created: 1,
+        since: 1,
         state: ContainerState::Running { health: None },
         addresses: [("net".to_owned(), "10.0.0.1".parse().unwrap())].into(),
         exposed: vec![80],
@@ -119,14 +120,75 @@ fn two_rules_for_one_host_are_an_error_that_names_both() {
 
 #[test]
 fn a_service_is_not_called_in_plain_text_where_its_rule_asks_for_tls() {
-    for mode in ["SIMPLE", "MUTUAL", "ISTIO_MUTUAL"] {
-        let policy = format!("tls: {{ mode: {mode} }}");
+    for tls in [
+        "mode: MUTUAL",
+        "mode: ISTIO_MUTUAL",
+        "mode: SIMPEL",
+        "sni: api",
+        "mode: SIMPLE, caCertificates: /nowhere/ca.pem",
+        "mode: MUTUAL, clientCertificate: /nowhere/tls.crt, privateKey: /nowhere/tls.key",
+    ] {
+        let policy = format!("tls: {{ {tls} }}");
         let compiled = checked(&format!("{API}{}", rule("api", &policy)));
-        assert!(compiled.has_errors(), "{mode}");
-        assert!(compiled.model.services.is_empty(), "{mode}");
+        assert!(compiled.has_errors(), "{tls}");
+        assert!(compiled.model.services.is_empty(), "{tls}");
     }
     let plain = checked(&format!("{API}{}", rule("api", "tls: { mode: DISABLE }")));
     assert!(plain.diagnostics.is_empty(), "{:?}", plain.diagnostics);
+    assert_eq!(service(&plain.model, "api").tls, None);
+}
+
+#[test]
+fn tls_of_a_rule_is_that_of_its_service() {
+    let of = |tls: &str| {
+        let policy = format!("tls: {{ {tls} }}");
+        let compiled = checked(&format!("{API}{}", rule("api.shop.svc", &policy)));
+        assert!(!compiled.has_errors(), "{tls}: {:?}", compiled.diagnostics);
+        let tls = service(&compiled.model, "api").tls.clone();
+        (tls.unwrap(), compiled.diagnostics.len())
+    };
+    // As Istio does, the host stands for a name that is not written.
+    let (tls, warnings) = of("mode: SIMPLE");
+    assert_eq!(tls.roots, BackendRoots::System);
+    assert_eq!(tls.hostname.as_deref(), Some("api.shop.svc"));
+    assert_eq!(warnings, 0);
+    let (tls, _) =
+        of("mode: SIMPLE, sni: Api.Internal, subjectAltNames: [a.example.com, spiffe://x/api]");
+    assert_eq!(tls.hostname.as_deref(), Some("api.internal"));
+    let names = [
+        AltName::Dns("a.example.com".into()),
+        AltName::Uri("spiffe://x/api".into()),
+    ];
+    assert_eq!(tls.alt_names, names);
+    let (tls, warnings) = of("mode: SIMPLE, insecureSkipVerify: true");
+    assert_eq!((&tls.roots, warnings), (&BackendRoots::Insecure, 1));
+    let (_, warnings) = of("mode: SIMPLE, caCrl: x, clientCertificate: /tls.crt");
+    assert_eq!(warnings, 2, "what is not applied is named");
+}
+
+#[test]
+fn http2_of_a_rule_is_that_of_its_service_unless_it_says_itself() {
+    let pool =
+        |policy: &str| format!("connectionPool: {{ http: {{ h2UpgradePolicy: {policy} }} }}");
+    for (policy, own, want) in [
+        ("UPGRADE", "", AppProtocol::H2c),
+        ("DO_NOT_UPGRADE", "", AppProtocol::Http1),
+        ("DEFAULT", "", AppProtocol::Http),
+        ("UPGRADE", ", appProtocol: http1", AppProtocol::Http1),
+    ] {
+        let api = API.replace("name: api", &format!("name: api{own}"));
+        let compiled = checked(&format!("{api}{}", rule("api", &pool(policy))));
+        assert!(
+            compiled.diagnostics.is_empty(),
+            "{:?}",
+            compiled.diagnostics
+        );
+        assert_eq!(
+            service(&compiled.model, "api").protocol,
+            want,
+            "{policy}{own}"
+        );
+    }
 }
 
 #[test]

@@ -221,7 +221,7 @@ fn what_is_not_in_force_is_named() {
 services:
   - name: a
     loadBalancer: { localityLbSetting: { failoverPriority: [x] } }
-    connectionPool: { tcp: { tcpKeepalive: {}, maxConnectionDuration: 1h }, http: { h2UpgradePolicy: x, useClientProtocol: true, maxConcurrentStreams: 1 } }
+    connectionPool: { tcp: { tcpKeepalive: {}, maxConnectionDuration: 1h }, http: { useClientProtocol: true } }
 discovery: { consul: { address: x } }
 ";
     let loaded = parse(text);
@@ -236,9 +236,7 @@ discovery: { consul: { address: x } }
         "failoverPriority",
         "tcpKeepalive",
         "maxConnectionDuration",
-        "h2UpgradePolicy",
         "useClientProtocol",
-        "maxConcurrentStreams",
         "discovery.consul",
     ] {
         assert!(said.contains(field), "{field} is not named in\n{said}");
@@ -406,4 +404,83 @@ fn ten_thousand_routes_compile_in_seconds() {
     assert!(compiled.diagnostics.is_empty());
     assert_eq!(compiled.model.routes.len(), 10_000);
     assert!(start.elapsed().as_secs() < 20, "{:?}", start.elapsed());
+}
+
+#[test]
+fn lookups_are_read_with_their_defaults() {
+    let text = "discovery:\n  dns:\n    - { service: web, name: tasks.web., port: 80 }\n    \
+                - { service: web, name: s.test, type: SRV, minTtl: 60s, resolvers: [\"::1\", \"10.0.0.2:5353\"] }\n";
+    let loaded = weir_config::file::parse(std::path::Path::new("weir.yaml"), text);
+    assert!(loaded.diagnostics.is_empty(), "{:?}", loaded.diagnostics);
+    let lookups = &loaded.settings.dns;
+    let ids: Vec<String> = lookups.iter().map(|lookup| lookup.id()).collect();
+    assert_eq!(ids, ["web/tasks.web:80/A", "web/s.test/SRV"]);
+    let secs = |n| std::time::Duration::from_secs(n);
+    assert_eq!(
+        (lookups[0].min_ttl, lookups[0].max_ttl),
+        (secs(1), secs(30))
+    );
+    assert_eq!(
+        (lookups[1].min_ttl, lookups[1].max_ttl),
+        (secs(60), secs(60))
+    );
+    let resolvers: Vec<String> = lookups[1]
+        .resolvers
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    assert_eq!(resolvers, ["[::1]:53", "10.0.0.2:5353"]);
+}
+
+#[test]
+fn a_directory_of_endpoint_files_has_to_be_named() {
+    let read = |text: &str| weir_config::file::parse(std::path::Path::new("weir.yaml"), text);
+    let good = read("discovery: { files: { directory: /run/endpoints, hold: 3s } }\n");
+    assert!(good.diagnostics.is_empty(), "{:?}", good.diagnostics);
+    let files = good.settings.endpoint_files.unwrap();
+    assert_eq!(files.directory, std::path::Path::new("/run/endpoints"));
+    assert_eq!(files.hold, std::time::Duration::from_secs(3));
+    let bad = read("discovery: { files: { hold: 3s } }\n");
+    assert!(
+        bad.diagnostics[0].message.contains("directory"),
+        "{:?}",
+        bad.diagnostics
+    );
+    assert_eq!(bad.settings.endpoint_files, None);
+}
+
+#[test]
+fn a_swarm_is_asked_as_the_file_says_and_otherwise_by_default() {
+    let read = |text: &str| weir_config::file::parse(std::path::Path::new("weir.yaml"), text);
+    let plain = read("discovery: { swarm: {} }\n");
+    assert!(plain.diagnostics.is_empty(), "{:?}", plain.diagnostics);
+    let default = weir_config::settings::SwarmSettings::default();
+    assert_eq!(plain.settings.swarm, Some(default.clone()));
+    let all = read(
+        "discovery:\n  swarm: { endpoint: tcp://manager:2375, network: edge, addresses: vip, interval: 2s, hold: 3s, \
+         traefikLabels: true }\n",
+    );
+    assert!(all.diagnostics.is_empty(), "{:?}", all.diagnostics);
+    let expected = weir_config::settings::SwarmSettings {
+        endpoint: "tcp://manager:2375".into(),
+        network: Some("edge".into()),
+        addresses: weir_config::settings::SwarmAddresses::Vip,
+        interval: std::time::Duration::from_secs(2),
+        hold: std::time::Duration::from_secs(3),
+        traefik_labels: true,
+    };
+    assert_eq!(all.settings.swarm, Some(expected));
+    for (text, says) in [
+        ("interval: 50ms", "at least 200ms"),
+        ("addresses: ips", "what is called of a service"),
+        (
+            "endpoint: ssh://manager",
+            "not the address of a Docker engine",
+        ),
+        ("intervall: 1s", "interval"),
+    ] {
+        let bad = read(&format!("discovery: {{ swarm: {{ {text} }} }}\n"));
+        let found = format!("{:?}", bad.diagnostics);
+        assert!(found.contains(says), "{text}: {found}");
+    }
 }

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use weir_config::labels::{self, Container, ContainerState, Health};
+use weir_config::references::{Held, Unreadable, disk};
 use weir_config::{Compiled, Files, diagnostic, file};
 
 #[derive(Deserialize)]
@@ -16,6 +17,9 @@ struct Case {
     /// A configuration file beside the labels.
     #[serde(default)]
     file: String,
+    /// Traefik's labels are read, too.
+    #[serde(default)]
+    traefik: bool,
     containers: Vec<Raw>,
 }
 
@@ -28,6 +32,7 @@ struct Raw {
     labels: BTreeMap<String, String>,
     #[serde(default)]
     created: u64,
+    since: Option<u64>,
     #[serde(default)]
     state: String,
     #[serde(default)]
@@ -47,6 +52,7 @@ impl Raw {
                 "starting" => running(Some(Health::Starting)),
                 "unhealthy" => running(Some(Health::Unhealthy)),
                 "paused" => ContainerState::Paused,
+                "node down" => ContainerState::NodeDown,
                 "stopping" => ContainerState::Stopping,
                 other => panic!("no state {other}"),
             },
@@ -54,6 +60,7 @@ impl Raw {
             name: self.name,
             labels: self.labels,
             created: self.created,
+            since: self.since.unwrap_or(self.created),
             addresses: self.addresses,
             exposed: self.exposed,
             default_network: self.default_network,
@@ -79,6 +86,21 @@ fn inputs(folder: &str) -> Vec<PathBuf> {
 /// The case's own name as path, so that no machine's directories get into a golden file.
 fn short(input: &Path) -> PathBuf {
     PathBuf::from(input.file_name().unwrap())
+}
+
+/// `/certs/NAME` is a file of the repository, readable for its owner alone but for `client.key`; nothing else is there.
+fn certs(path: &Path) -> Held {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/certs");
+    let Ok(name) = path.strip_prefix("/certs") else {
+        return Held::Unreadable(Unreadable::Missing);
+    };
+    match disk(&folder.join(name)) {
+        Held::File { bytes, .. } => Held::File {
+            bytes,
+            exposed: path.ends_with("client.key"),
+        },
+        other => other,
+    }
 }
 
 fn output(compiled: &Compiled, files: &Files, containers: Option<Value>) -> String {
@@ -113,7 +135,8 @@ fn files_compile_as_they_always_did() {
     for input in inputs("file") {
         let text = std::fs::read_to_string(&input).unwrap();
         let env = |name: &str| (name == "SHOP_PORT").then(|| "9001".to_owned());
-        let loaded = file::parse_with(&short(&input), &text, &env);
+        let mut loaded = file::parse_with(&short(&input), &text, &env);
+        loaded.fragment.look_up(&certs);
         compare(
             &input,
             &output(&weir_config::check(&loaded), &loaded.files, None),
@@ -131,7 +154,11 @@ fn labels_compile_as_they_always_did() {
         let case: Case = serde_saphyr::from_str(&text).unwrap();
         let containers: Vec<_> = case.containers.into_iter().map(Raw::container).collect();
         let loaded = file::parse_with(Path::new("weir.yaml"), &case.file, &|_| None);
-        let (fragment, found, reports) = labels::read(&containers);
+        let options = labels::LabelOptions {
+            traefik: case.traefik,
+            ..Default::default()
+        };
+        let (fragment, found, reports) = labels::read_with(&containers, options);
         let mut compiled = weir_config::compile(&[loaded.fragment, fragment]);
         compiled
             .diagnostics

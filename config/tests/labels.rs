@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use weir_config::labels::{self, Container, ContainerState, Health, LabelOptions};
-use weir_config::model::{Admission, Model};
+use weir_config::model::{Admission, AppProtocol, Model};
 use weir_config::{Fragment, compile};
 
 fn container(id: &str, created: u64, labels: &[(&str, &str)]) -> Container {
@@ -18,6 +18,7 @@ fn container(id: &str, created: u64, labels: &[(&str, &str)]) -> Container {
         name: id.to_owned(),
         labels: all,
         created,
+        since: created,
         state: ContainerState::Running {
             health: Some(Health::Healthy),
         },
@@ -342,6 +343,7 @@ fn labels_name_no_address_that_would_reach_around_the_network() {
         );
         let allowed = LabelOptions {
             allow_loopback_endpoints: true,
+            ..LabelOptions::default()
         };
         let (fragment, ..) = labels::read_with(&[c], allowed);
         assert_eq!(fragment.services.len(), 1, "{address}");
@@ -400,4 +402,38 @@ fn the_older_claim_holds_whatever_came_with_it() {
         said.contains("container grab") && said.contains("container shop"),
         "{said}"
     );
+}
+
+#[test]
+fn a_container_says_which_form_of_http_it_speaks() {
+    for (word, want) in [
+        ("http", AppProtocol::Http),
+        ("http1", AppProtocol::Http1),
+        ("h2c", AppProtocol::H2c),
+        ("gRPC", AppProtocol::H2c),
+    ] {
+        let labels = [("weir.host", "a.example.com"), ("weir.protocol", word)];
+        let model = model(&[container("shop", 1, &labels)]);
+        assert_eq!(model.service("shop").unwrap().protocol, want, "{word}");
+        assert_eq!(model.routes.len(), 1, "{word}");
+    }
+}
+
+#[test]
+fn no_label_names_a_file_or_says_whom_to_believe() {
+    for (label, value) in [
+        ("weir.tls.cert", "/etc/passwd"),
+        ("weir.tls.validation.caCertificates", "/etc/shadow"),
+        ("weir.tls.insecureSkipVerify", "true"),
+        ("weir.certificate", "/run/secrets/tls.crt"),
+        ("weir.protocol", "https"),
+    ] {
+        let host = ("weir.host", "a.example.com");
+        let (fragment, found, _) = labels::read(&[container("shop", 1, &[host, (label, value)])]);
+        assert!(found.iter().any(|d| d.is_error()), "{label}");
+        let model = compile(std::slice::from_ref(&fragment)).model;
+        assert_eq!(model.service("shop").unwrap().tls, None, "{label}");
+        let mut asked = fragment;
+        asked.look_up(&|path| panic!("{label} made Weir look at {}", path.display()));
+    }
 }

@@ -1,9 +1,10 @@
 //! Schema, dump, diff, and the examples: what others read of a configuration.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 use weir_config::model::{Model, Route};
+use weir_config::references::{Held, disk};
 use weir_config::{check, compile, diff, dump, file};
 
 fn model(text: &str) -> Model {
@@ -193,24 +194,30 @@ fn the_schema_knows_every_key_of_the_samples() {
         include_str!("golden/file/health.in.yaml"),
         include_str!("golden/file/traffic.in.yaml"),
         include_str!("golden/file/streams.in.yaml"),
+        include_str!("golden/file/tls.in.yaml"),
     ] {
         let value: Value = serde_saphyr::from_str(text).unwrap();
         covered(&value, &schema, &schema, "$");
     }
 }
 
+/// Certificates that an example names are there; files of Compose and stacks are for others to read.
 #[test]
 fn every_example_compiles() {
     let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples");
     let mut seen = 0;
-    for entry in std::fs::read_dir(&examples).unwrap() {
-        let path = entry.unwrap().path();
-        let name = path.file_name().unwrap().to_string_lossy().into_owned();
-        let other = name.contains("compose") || name.contains("stack");
-        if other || !(name.ends_with(".yaml") || name.ends_with(".yml")) {
+    for path in files_below(&examples) {
+        let name = path.strip_prefix(&examples).unwrap().display().to_string();
+        if !(name.ends_with(".yaml") || name.ends_with(".yml")) {
             continue;
         }
-        let compiled = check(&file::load(&[path]));
+        // Of Compose, or a stack: each has services of images.
+        if std::fs::read_to_string(&path).unwrap().contains(" image: ") {
+            continue;
+        }
+        let mut loaded = file::load(&[path]);
+        loaded.fragment.look_up(&certificates);
+        let compiled = check(&loaded);
         assert!(
             compiled.diagnostics.is_empty(),
             "{name}: {:?}",
@@ -218,23 +225,65 @@ fn every_example_compiles() {
         );
         let model = &compiled.model;
         let routes = model.routes.len() + model.streams.len();
-        assert!(!model.listeners.is_empty() && routes > 0, "{name}");
+        // A control plane of its own finds them in labels.
+        let is_served = routes > 0 || loaded.settings.control.is_some();
+        // Sidecars have listeners of their own.
+        let listens = !model.listeners.is_empty() || loaded.settings.mesh.is_some();
+        assert!(listens && is_served, "{name}");
         seen += 1;
     }
     assert!(seen > 0);
 }
 
-/// The YAML of a document under docs/ that is marked as a whole file by its first line.
+fn files_below(folder: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder).unwrap();
+    let paths = entries.map(|entry| entry.unwrap().path());
+    paths
+        .flat_map(|path| match path.is_dir() {
+            true => files_below(&path),
+            false => vec![path],
+        })
+        .collect()
+}
+
+/// Every block of YAML is a whole file.
 #[test]
 fn the_yaml_in_the_documentation_compiles() {
-    let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/configuration.md");
+    for name in ["configuration.md", "tls.md", "grpc.md", "http2.md"] {
+        compiles(name);
+    }
+}
+
+/// Whatever a document names as certificate, key or authorities is there, and readable for us alone.
+fn certificates(path: &Path) -> Held {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/certs");
+    let extension = path.extension().and_then(|e| e.to_str());
+    let name = match extension {
+        Some("crt") => "shop.crt",
+        Some("key") => "shop.key",
+        Some("pem") => "ca.pem",
+        _ => return Held::Directory(vec!["a.crt".into(), "a.key".into()]),
+    };
+    match disk(&folder.join(name)) {
+        Held::File { bytes, .. } => Held::File {
+            bytes,
+            exposed: false,
+        },
+        other => other,
+    }
+}
+
+fn compiles(name: &str) {
+    let docs = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../docs")
+        .join(name);
     let text = std::fs::read_to_string(docs).unwrap();
     let mut seen = 0;
     for block in text.split("```yaml\n").skip(1) {
         let block = block.split("```").next().unwrap();
-        let loaded = file::parse_with(Path::new("configuration.md"), block, &|_| {
-            Some("x".to_owned())
-        });
+        let env = |_: &str| Some("x".to_owned());
+        let mut loaded = file::parse_with(Path::new(name), block, &env);
+        loaded.fragment.look_up(&certificates);
         let compiled = compile(std::slice::from_ref(&loaded.fragment));
         let found: Vec<_> = loaded
             .diagnostics
@@ -245,5 +294,5 @@ fn the_yaml_in_the_documentation_compiles() {
         assert!(found.is_empty(), "{found:?} in\n{block}");
         seen += 1;
     }
-    assert!(seen > 3, "only {seen} blocks");
+    assert!(seen > 0, "{name} shows no configuration");
 }

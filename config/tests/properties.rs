@@ -126,7 +126,7 @@ prop_compose! {
         let addresses: BTreeMap<String, IpAddr> = (0..networks)
             .map(|n| (format!("net{n}"), IpAddr::V4(Ipv4Addr::new(10, u8::try_from(n).unwrap(), 0, host))))
             .collect();
-        Container { id, name, labels, created, state, addresses, exposed, default_network: None }
+        Container { id, name, labels, created, since: created, state, addresses, exposed, default_network: None }
     }
 }
 

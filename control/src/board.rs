@@ -1,14 +1,15 @@
 //! What is known right now, for whoever asks: written by the watcher and the providers, read by API and metrics.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use weir_config::Diagnostic;
 use weir_config::model::{Model, Source};
+use weir_config::{Diagnostic, Kept};
 use weir_plan::Overrides;
 
-use crate::api::types::{ConfigState, Container, Problem, Provider, ProviderState};
+use crate::api::types::{ConfigState, Container, PinInfo, Problem, Provider, ProviderState};
 use crate::clock;
+use crate::store::records::DocumentRef;
 
 /// The board. Its lock is held for copying only, never across an await.
 #[derive(Default)]
@@ -18,11 +19,23 @@ pub(crate) struct Board(Mutex<Facts>);
 pub(crate) struct Facts {
     pub(crate) started_ms: u64,
     pub(crate) providers: BTreeMap<String, Provider>,
+    /// Providers that have not answered since the start.
+    pub(crate) unanswered: BTreeSet<String>,
     pub(crate) containers: Vec<Container>,
+    /// What providers find wrong with what they see.
+    pub(crate) discovered: Vec<Diagnostic>,
     pub(crate) config: ConfigFacts,
-    /// What labels and files say, before overrides.
+    /// What labels, files and documents say, or the generation that is laid over them, before overrides.
     pub(crate) configured: Arc<Model>,
     pub(crate) overrides: Overrides,
+    /// Documents that were applied.
+    pub(crate) documents: BTreeMap<String, DocumentRef>,
+    /// The digests of all texts that the database holds.
+    pub(crate) texts: BTreeSet<String>,
+    /// The generation that is laid over the sources.
+    pub(crate) pin: Option<PinInfo>,
+    /// Certificates that are in force although what their files hold now is bad.
+    pub(crate) kept: Vec<Kept>,
     /// Requests by version at the last change of a service's split.
     pub(crate) baselines: BTreeMap<String, Baseline>,
 }
@@ -48,7 +61,9 @@ impl Default for Facts {
         Self {
             started_ms: now,
             providers: BTreeMap::new(),
+            unanswered: BTreeSet::new(),
             containers: Vec::new(),
+            discovered: Vec::new(),
             config: ConfigFacts {
                 state: ConfigState::Ok,
                 since_ms: now,
@@ -57,6 +72,10 @@ impl Default for Facts {
             },
             configured: Arc::default(),
             overrides: Overrides::default(),
+            documents: BTreeMap::new(),
+            texts: BTreeSet::new(),
+            pin: None,
+            kept: Vec::new(),
             baselines: BTreeMap::new(),
         }
     }

@@ -4,13 +4,20 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 /// Milliseconds since 1970.
-pub(crate) fn now_ms() -> u64 {
+#[must_use]
+pub fn now_ms() -> u64 {
     let nanos = OffsetDateTime::now_utc().unix_timestamp_nanos();
     u64::try_from(nanos / 1_000_000).unwrap_or(0)
 }
 
+/// Seconds since 1970.
+pub(crate) fn now_seconds() -> i64 {
+    OffsetDateTime::now_utc().unix_timestamp()
+}
+
 /// `2026-11-22T02:14:07.123Z`; empty for a time that no calendar holds.
-pub(crate) fn rfc3339(ms: u64) -> String {
+#[must_use]
+pub fn rfc3339(ms: u64) -> String {
     OffsetDateTime::from_unix_timestamp_nanos(i128::from(ms) * 1_000_000)
         .ok()
         .and_then(|at| at.format(&Rfc3339).ok())

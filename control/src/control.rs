@@ -1,25 +1,40 @@
 //! The handle: what is started, what comes out, and what is reported back.
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use weir_config::Fragment;
 use weir_config::model::Model;
-use weir_config::settings::{Admin, DockerSettings, Settings};
+use weir_config::settings::{
+    Admin, DnsLookup, DockerSettings, EndpointFileSettings, Mesh as MeshSettings, Settings,
+    SwarmSettings,
+};
 
+use crate::api::types::ConfigOutcome;
 use crate::board::Board;
+use crate::certs;
 use crate::discovery;
 use crate::events::{Draft, EventLog};
+use crate::followers::{EMBEDDED, Followers, Kind, State};
+use crate::history::{self, History, Inbox, Recorder, Why};
+use crate::mesh::{self, EdgeIdentity, Mesh};
 use crate::metrics::Counters;
 use crate::operate::{EndpointOps, EndpointRefused};
+use crate::store::database::{Batch, Database, DatabaseError, InMemory};
+use crate::store::records;
 use crate::store::{Store, StoreError, Token};
-use crate::watcher::{self, Command, Refused, Watcher};
+use crate::watcher::{self, Command, ConfigRequest, Decided, Refused, Watcher};
 
 /// Requests waiting for the watcher; a full queue makes the API wait, never the watcher.
 const COMMANDS: usize = 64;
+
+/// How long the end of the process waits for the disk of the history.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+/// How long a change by hand waits for the disk: everything that discovery finds waits with it.
+const SAVING: Duration = Duration::from_secs(5);
 
 /// Per service, requests sent to each version since the start of the data plane.
 pub type Observed = Arc<dyn Fn(&str) -> Vec<(String, u64)> + Send + Sync>;
@@ -35,12 +50,26 @@ pub struct ControlOptions {
     pub files: Vec<PathBuf>,
     /// The Docker engine to watch. `None`: none.
     pub docker: Option<DockerSettings>,
-    /// Where overrides, events and the token are kept. `None`: nowhere.
+    /// The Swarm to watch. With it, the Docker engine's containers of Swarm services are left to it. `None`: none.
+    pub swarm: Option<SwarmSettings>,
+    /// Names to look up.
+    pub dns: Vec<DnsLookup>,
+    /// The directory of endpoint files. `None`: none.
+    pub endpoint_files: Option<EndpointFileSettings>,
+    /// Where the history, what was decided through the API, events and the token are kept. `None`: nowhere.
     pub state_dir: Option<PathBuf>,
+    /// Generations that the history keeps.
+    pub history: usize,
+    /// The mesh whose authority this control plane is. `None`: none.
+    pub mesh: Option<MeshSettings>,
+    /// The mesh's time and randomness.
+    pub mesh_world: weir_authority::World,
     /// Where the admin API listens, its token file and the host names it answers to.
     pub admin: Admin,
     /// The settings in force, to tell when a file changes one that needs a restart. `None`: not compared.
     pub settings: Option<Settings>,
+    /// Whether a proxy in this process follows and reports through [`Control::applied`]. Default `true`.
+    pub embedded: bool,
     /// Shown in the status.
     pub version: &'static str,
     /// Asked when a split is shown.
@@ -57,9 +86,16 @@ impl Default for ControlOptions {
             base: Vec::new(),
             files: Vec::new(),
             docker: None,
+            swarm: None,
+            dns: Vec::new(),
+            endpoint_files: None,
             state_dir: None,
+            history: Settings::default().history,
+            mesh: None,
+            mesh_world: mesh::world(),
             admin: Settings::default().admin,
             settings: None,
+            embedded: true,
             version: env!("CARGO_PKG_VERSION"),
             observed: Arc::new(|_| Vec::new()),
             ready: Arc::new(|| (true, "no data plane attached".into())),
@@ -81,6 +117,8 @@ pub struct Published {
 pub enum StartError {
     #[error(transparent)]
     Store(#[from] StoreError),
+    #[error("mesh: {0}")]
+    Mesh(#[from] weir_authority::OpenError),
 }
 
 /// What the data plane last said about a generation.
@@ -103,6 +141,15 @@ pub(crate) struct Shared {
     pub(crate) token: Option<Token>,
     pub(crate) models: watch::Sender<Published>,
     pub(crate) applied: watch::Sender<Applied>,
+    pub(crate) followers: Followers,
+    pub(crate) history: History,
+    pub(crate) database: Arc<dyn Database>,
+    /// Held while documents and the texts that the database has of them are changed.
+    pub(crate) saving: Arc<tokio::sync::Mutex<()>>,
+    /// What an xDS server shows, where one runs.
+    pub(crate) xds: OnceLock<weir_xds::server::Seen>,
+    /// The mesh's authority, where there is one.
+    pub(crate) mesh: Option<Arc<Mesh>>,
     pub(crate) board: Board,
     pub(crate) events: EventLog,
     pub(crate) counters: Counters,
@@ -115,6 +162,20 @@ pub(crate) struct Shared {
 }
 
 impl Control {
+    /// The identity of a proxy in this process, kept current, where this control plane is the authority of a mesh: under the name
+    /// that `mesh.edge` of the configuration gives it.
+    ///
+    /// # Errors
+    /// When the authority cannot sign, in words.
+    pub fn edge(&self) -> Result<Option<watch::Receiver<Arc<EdgeIdentity>>>, String> {
+        let Some(mesh) = &self.shared.mesh else {
+            return Ok(None);
+        };
+        let (edge, identities) = mesh::edge(Arc::clone(mesh), mesh.edge.clone())?;
+        tokio::spawn(edge.follow());
+        Ok(Some(identities))
+    }
+
     /// Starts discovery and the watcher on the runtime this is called from, which must stay.
     ///
     /// Files are read before this returns, so that the first generation holds them; discovery follows as it answers.
@@ -124,7 +185,16 @@ impl Control {
     pub async fn start(options: ControlOptions) -> Result<Self, StartError> {
         let store = Store::open(options.state_dir.clone())?;
         let token = store.token(options.admin.token_file.as_deref())?;
-        let (overrides, complaint) = store.load_overrides();
+        let kept = Kept::open(&store).await;
+        let mesh = match &options.mesh {
+            None => None,
+            Some(settings) => {
+                let (dir, database) = (options.state_dir.clone(), Arc::clone(&kept.database));
+                let opened = Mesh::open(settings, dir, database, options.mesh_world);
+                Some(Arc::new(opened.await?))
+            }
+        };
+        let (history, inbox) = History::new(kept.entries);
         let (commands, receiver) = mpsc::channel(COMMANDS);
         let shared = Arc::new(Shared {
             version: options.version,
@@ -132,6 +202,12 @@ impl Control {
             token,
             models: watch::Sender::new(Published::default()),
             applied: watch::Sender::new(Applied::default()),
+            followers: Followers::default(),
+            history,
+            database: kept.database,
+            saving: Arc::default(),
+            xds: OnceLock::new(),
+            mesh,
             board: Board::default(),
             events: EventLog::new(store.event_file()),
             counters: Counters::default(),
@@ -142,20 +218,49 @@ impl Control {
             state_dir: options.state_dir,
             stop: CancellationToken::new(),
         });
-        if let Some(complaint) = complaint {
+        if options.embedded {
+            // It has not said anything yet: whoever waits for a generation waits for it.
+            let followers = &shared.followers;
+            followers.note(EMBEDDED, Kind::Embedded, None, State::Stale);
+        }
+        for complaint in kept.complaints {
+            tracing::error!("{complaint}");
             shared.events.record(Draft::config(complaint));
         }
-        let mut watcher = Watcher::new(Arc::clone(&shared), store, overrides, options.base);
+        shared.board.lock().documents = kept.decided.document_refs();
+        shared.board.lock().texts = kept.texts;
+        start_recorder(&shared, inbox, options.history, kept.last_number).await;
+        let mut watcher = Watcher::new(
+            Arc::clone(&shared),
+            store,
+            kept.decided,
+            options.base,
+            kept.last_number + 1,
+        );
         if !options.files.is_empty() {
             let (files, first) = discovery::file::Files::open(options.files).await;
             watcher.take_files(first);
             files.watch(Arc::clone(&shared), options.settings, commands.clone());
         }
         if let Some(settings) = options.docker {
-            discovery::docker::watch(Arc::clone(&shared), settings, commands);
+            let beside_swarm = options.swarm.is_some();
+            discovery::docker::watch(&shared, settings, beside_swarm, commands.clone());
         }
-        watcher.rebuild();
+        if let Some(settings) = options.swarm {
+            discovery::swarm::watch(&shared, settings, commands.clone());
+        }
+        for lookup in options.dns {
+            discovery::dns::watch(&shared, lookup, commands.clone());
+        }
+        if let Some(settings) = options.endpoint_files {
+            discovery::endpoint_files::watch(&shared, settings, commands.clone());
+        }
+        watcher.rebuild(Why::found("start"));
         tokio::spawn(watcher::run(watcher, receiver));
+        tokio::spawn(certs::watch(Arc::clone(&shared)));
+        if let Some(mesh) = &shared.mesh {
+            tokio::spawn(mesh::watch(Arc::clone(&shared), Arc::clone(mesh)));
+        }
         Ok(Self { shared })
     }
 
@@ -165,7 +270,13 @@ impl Control {
         self.shared.models.subscribe()
     }
 
-    /// The data plane says what became of a generation: in force, or with these complaints (a taken port).
+    /// Who follows the generations. A proxy of its own is noted here by whoever speaks with it.
+    #[must_use]
+    pub fn followers(&self) -> &Followers {
+        &self.shared.followers
+    }
+
+    /// The embedded data plane says what became of a generation: in force, or with these complaints (a taken port).
     pub fn applied(&self, generation: u64, errors: Vec<String>) {
         let shared = &self.shared;
         shared.counters.applied_now();
@@ -174,13 +285,23 @@ impl Control {
                 .events
                 .record(Draft::config(format!("generation {generation}: {error}")));
         }
-        shared.applied.send_if_modified(|applied| {
+        let reason = errors.join("; ");
+        let newer = shared.applied.send_if_modified(|applied| {
             let newer = generation >= applied.generation;
             if newer {
                 *applied = Applied { generation, errors };
             }
             newer
         });
+        if newer {
+            let state = match reason.is_empty() {
+                true => State::Synced,
+                false => State::Refused { generation, reason },
+            };
+            shared
+                .followers
+                .note(EMBEDDED, Kind::Embedded, Some(generation), state);
+        }
     }
 
     /// Metric families in the Prometheus text format, without the closing `# EOF`.
@@ -217,24 +338,47 @@ impl Control {
             .await
     }
 
-    /// Waits until the data plane reported that generation or a later one.
-    pub async fn wait_applied(&self, generation: u64, limit: Duration) -> bool {
-        let mut applied = self.shared.applied.subscribe();
-        let reached = applied.wait_for(|applied| applied.generation >= generation);
-        tokio::time::timeout(limit, reached)
-            .await
-            .is_ok_and(|seen| seen.is_ok())
+    /// Applies or removes a document, or goes back to another generation; in a dry run it tells only what that would change.
+    ///
+    /// # Errors
+    /// [`Refused`], and then nothing was changed.
+    pub async fn decide(
+        &self,
+        request: ConfigRequest,
+        by: String,
+        dry_run: bool,
+    ) -> Result<ConfigOutcome, Refused> {
+        self.ask(|reply| Command::Decide {
+            request,
+            by,
+            dry_run,
+            reply,
+        })
+        .await
     }
 
-    /// Stops discovery and the watcher; what was published stays published.
+    /// Writes down what is not written yet and lets go of the database, for a process that takes over. From then on changes by
+    /// hand are refused or not kept.
+    pub async fn hand_over(&self) {
+        let flush = self.shared.history.flush();
+        if tokio::time::timeout(LAST_WORDS, flush).await.is_err() {
+            tracing::warn!(
+                "the disk of the state directory is slow: the end of the history is not written"
+            );
+        }
+        self.shared.database.release();
+    }
+
+    /// Stops discovery and the watcher, and lets go of the database; what was published stays published.
     pub fn stop(&self) {
         self.shared.stop.cancel();
+        self.shared.database.release();
     }
 
-    async fn ask(
+    async fn ask<T>(
         &self,
-        command: impl FnOnce(oneshot::Sender<Result<Outcome, Refused>>) -> Command,
-    ) -> Result<Outcome, Refused> {
+        command: impl FnOnce(oneshot::Sender<Result<T, Refused>>) -> Command,
+    ) -> Result<T, Refused> {
         let (reply, answer) = oneshot::channel();
         self.shared
             .commands
@@ -253,4 +397,97 @@ pub struct Outcome {
     /// `set shop: canary 5% -> 25%, stable 95% -> 75%`.
     pub message: String,
     pub warnings: Vec<String>,
+}
+
+impl Shared {
+    /// Keeps a change. The guard is held until the generation that it leads to is on its way into the history: a text that only that
+    /// names must not be dropped before.
+    ///
+    /// # Errors
+    /// [`DatabaseError`]; nothing is kept then, but for a disk that answers too late.
+    pub(crate) async fn save(
+        &self,
+        batch: Batch,
+    ) -> Result<tokio::sync::OwnedMutexGuard<()>, DatabaseError> {
+        let saving = async {
+            let guard = Arc::clone(&self.saving).lock_owned().await;
+            self.database.commit(batch).await.map(|()| guard)
+        };
+        let saved = tokio::time::timeout(SAVING, saving).await;
+        saved.unwrap_or(Err(DatabaseError::Slow(SAVING)))
+    }
+
+    /// Why what is decided, or the history, is not kept although there is a directory for it.
+    pub(crate) fn state_problem(&self) -> Option<String> {
+        let lost = self.state_dir.is_some() && !self.database.is_durable();
+        let problem = lost.then(|| {
+            "the database could not be used at the start: nothing that is decided now outlives a restart".to_owned()
+        });
+        problem.or_else(|| self.history.problem())
+    }
+
+    /// What a person has to know who changes something that is not kept.
+    pub(crate) fn not_durable(&self) -> String {
+        match &self.state_dir {
+            None => {
+                "there is no state directory: this lasts until Weir restarts (set stateDir)".into()
+            }
+            Some(dir) => format!(
+                "the database in {} could not be used at the start: this lasts until Weir restarts; see weir status",
+                dir.display()
+            ),
+        }
+    }
+}
+
+/// What a start finds in the state directory.
+struct Kept {
+    database: Arc<dyn Database>,
+    decided: Decided,
+    entries: Vec<records::Entry>,
+    texts: std::collections::BTreeSet<String>,
+    last_number: u64,
+    complaints: Vec<String>,
+}
+
+impl Kept {
+    /// Never fails: what cannot be read is a complaint, and serving goes on without it.
+    async fn open(store: &Store) -> Self {
+        let (mut database, mut complaints) = store.database().await;
+        let mut loaded = match records::load(&*database).await {
+            Ok(loaded) => loaded,
+            Err(error) => {
+                complaints.push(format!("{error}; going on without what it holds"));
+                database = Arc::new(InMemory::default());
+                records::Loaded::default()
+            }
+        };
+        complaints.append(&mut loaded.complaints);
+        let (overrides, complaint) = store.take_over_overrides(&*database).await;
+        complaints.extend(complaint);
+        let overrides = overrides.or(loaded.overrides).unwrap_or_default();
+        let (documents, pin) = (loaded.documents, loaded.pin);
+        Self {
+            decided: Decided::load(overrides, documents, pin, &mut complaints),
+            database,
+            entries: loaded.entries,
+            texts: loaded.texts,
+            last_number: loaded.last_number,
+            complaints,
+        }
+    }
+}
+
+/// Starts the task that writes the history, with numbers reserved before the first of them is used.
+async fn start_recorder(shared: &Arc<Shared>, inbox: Inbox, keep: usize, last_number: u64) {
+    let baseline = history::last_run(shared).await.unwrap_or_default();
+    let mut batch = Batch::default();
+    let mut reserved = last_number + Recorder::reserve();
+    batch.put_last_number(reserved);
+    if let Err(error) = shared.database.commit(batch).await {
+        tracing::error!("{error}");
+        reserved = last_number;
+    }
+    let recorder = Recorder::new(Arc::clone(shared), inbox, keep, baseline, reserved);
+    tokio::spawn(recorder.run());
 }

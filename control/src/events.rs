@@ -48,6 +48,16 @@ impl Draft {
         }
     }
 
+    /// A certificate that is refused, or expires.
+    #[must_use]
+    pub fn certificate(text: String) -> Self {
+        Self {
+            kind: "certificate",
+            service: None,
+            text,
+        }
+    }
+
     /// A provider that comes, goes or is not believed.
     #[must_use]
     pub fn discovery(text: String) -> Self {

@@ -1,11 +1,16 @@
 //! Metric families of the control plane, in the Prometheus text format.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
+use weir_config::model::Model;
+
 use crate::api::types::ProviderState;
+use crate::certs;
 use crate::clock;
 use crate::control::Shared;
+use crate::{mesh, xds};
 
 /// Counters since the start.
 #[derive(Default)]
@@ -13,6 +18,7 @@ pub(crate) struct Counters {
     last_apply_ms: AtomicU64,
     config_reads: AtomicU64,
     config_rejected: AtomicU64,
+    certificates_rejected: AtomicU64,
     discovery_events: AtomicU64,
     discovery_errors: AtomicU64,
 }
@@ -28,6 +34,10 @@ impl Counters {
 
     pub(crate) fn config_rejected(&self) {
         self.config_rejected.fetch_add(1, Relaxed);
+    }
+
+    pub(crate) fn certificate_rejected(&self) {
+        self.certificates_rejected.fetch_add(1, Relaxed);
     }
 
     pub(crate) fn discovery_event(&self) {
@@ -94,6 +104,23 @@ pub(crate) fn text(shared: &Shared) -> String {
     );
     family(
         &mut out,
+        "weir_certificates_rejected_total",
+        "counter",
+        "Certificates and authorities that turned bad while the ones read before stayed in force.",
+    );
+    line(
+        &mut out,
+        "weir_certificates_rejected_total",
+        &[],
+        counters.certificates_rejected.load(Relaxed),
+    );
+    not_after(
+        &mut out,
+        &shared.models.borrow().model,
+        mesh::not_after(shared),
+    );
+    family(
+        &mut out,
         "weir_discovery_up",
         "gauge",
         "1 while a provider answers and is believed.",
@@ -129,6 +156,8 @@ pub(crate) fn text(shared: &Shared) -> String {
     );
     let rollouts = weir_plan::rollouts(&facts.configured, &facts.overrides);
     drop(facts);
+    xds::metrics_text(shared, &mut out);
+    mesh::metrics_text(shared, &mut out);
     family(
         &mut out,
         "weir_route_weight",
@@ -147,11 +176,38 @@ pub(crate) fn text(shared: &Shared) -> String {
     out
 }
 
-fn family(out: &mut String, name: &str, kind: &str, help: &str) {
+/// A path may hold characters that the format escapes.
+fn not_after(out: &mut String, model: &Model, beside: Vec<(String, i64)>) {
+    const NAME: &str = "weir_cert_not_after_seconds";
+    family(
+        out,
+        NAME,
+        "gauge",
+        "When a certificate in force expires, in seconds since 1970.",
+    );
+    // Of two of one name, such as self-signed ones, the first to expire counts.
+    let mut all: BTreeMap<String, i64> = beside.into_iter().collect();
+    for used in certs::in_use(model) {
+        let name = used.certificate.name.replace('\\', "\\\\");
+        let name = name.replace('"', "\\\"").replace('\n', "\\n");
+        let first = all.entry(name).or_insert(i64::MAX);
+        *first = used.certificate.not_after.min(*first);
+    }
+    for (name, at) in all {
+        line(out, NAME, &[("certificate", &name)], at);
+    }
+}
+
+pub(crate) fn family(out: &mut String, name: &str, kind: &str, help: &str) {
     let _ = writeln!(out, "# HELP {name} {help}\n# TYPE {name} {kind}");
 }
 
-fn line(out: &mut String, name: &str, labels: &[(&str, &str)], value: impl std::fmt::Display) {
+pub(crate) fn line(
+    out: &mut String,
+    name: &str,
+    labels: &[(&str, &str)],
+    value: impl std::fmt::Display,
+) {
     out.push_str(name);
     for (i, (key, text)) in labels.iter().enumerate() {
         let _ = write!(out, "{}{key}=\"{text}\"", if i == 0 { '{' } else { ',' });

@@ -1,28 +1,40 @@
-//! What outlives a restart: weights set by hand, the admin token, the file of events.
+//! What outlives a restart, in one directory: the database, the token, and what made certificates for development.
 //!
-//! All of it stands in one directory that only its owner may enter. Every file is replaced as a whole: written aside,
-//! synced, renamed, and the directory synced, so that a crash leaves the old or the new one and never half of either.
+//! The database ([`database`], embedded: [`redb`]) holds what people decided through the API and the history of it, as
+//! [`records`]. The token and the certificates are files of their own, because people and other programs read them; each is
+//! replaced as a whole: written aside, synced, renamed, and the directory synced, so that a crash leaves the old or the
+//! new one and never half of either. Events are lines appended to a file for the same reason, and because losing one is
+//! better than waiting for a disk with each.
 
 use std::fs::{DirBuilder, Permissions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use weir_plan::Overrides;
 
 use crate::events::EventFile;
 
 mod atomic;
+pub mod database;
 mod overrides;
+pub mod records;
+pub mod redb;
 mod token;
 
+pub(crate) use overrides::{parse as parse_overrides, to_text as overrides_text};
 pub use token::Token;
+
+use database::{Batch, Database, InMemory};
+use redb::{Opening, Redb};
 
 /// Name of the generated token's file.
 pub const TOKEN_FILE: &str = "admin.token";
 
 const OVERRIDES_FILE: &str = "overrides.json";
 const EVENTS_FILE: &str = "events.jsonl";
+const DEVELOPMENT_FILE: &str = "self-signed.pem";
 /// A state file larger than this was not written by Weir.
 const MAX_STATE_BYTES: u64 = 4 * 1024 * 1024;
 
@@ -72,17 +84,46 @@ impl Store {
         Ok(Self { dir })
     }
 
-    /// The overrides as they were saved, and a complaint when the file could not be used: then it is moved
-    /// aside, and what it said is not in force.
-    #[must_use]
-    pub fn load_overrides(&self) -> (Overrides, Option<String>) {
-        let Some(path) = self.path(OVERRIDES_FILE) else {
-            return (Overrides::default(), None);
+    /// The database of the directory; without a directory, or where its file cannot be used, one that lasts as long as the
+    /// process. Also tells what a person has to know: this never keeps a control plane from starting.
+    pub async fn database(&self) -> (Arc<dyn Database>, Vec<String>) {
+        let in_memory = || -> Arc<dyn Database> { Arc::new(InMemory::default()) };
+        let Some(dir) = self.dir.clone() else {
+            return (in_memory(), Vec::new());
+        };
+        let opening = tokio::task::spawn_blocking(move || Redb::open_in(&dir)).await;
+        let unusable = |reason: String| {
+            let complaint = format!(
+                "{reason}; going on without what it holds: applied documents and weights set by hand are not in force, \
+                 and changes by hand last until Weir restarts"
+            );
+            (in_memory(), vec![complaint])
+        };
+        match opening {
+            Ok(Opening::Ready(database, complaint)) => {
+                (Arc::new(database), complaint.into_iter().collect())
+            }
+            Ok(Opening::Unusable(reason)) => unusable(reason),
+            Err(panicked) => unusable(format!(
+                "opening the database failed inside Weir: {panicked}"
+            )),
+        }
+    }
+
+    /// Takes over the weights that an earlier version kept in a file of their own; the file is renamed then, so that
+    /// going back to that version takes renaming it back. A complaint comes with a file that could not be read: it is
+    /// moved aside, and what it said is not in force.
+    pub async fn take_over_overrides(
+        &self,
+        database: &dyn Database,
+    ) -> (Option<Overrides>, Option<String>) {
+        let Some(path) = self.path(OVERRIDES_FILE).filter(|_| database.is_durable()) else {
+            return (None, None);
         };
         let reason = match read_bounded(&path) {
-            Ok(None) => return (Overrides::default(), None),
+            Ok(None) => return (None, None),
             Ok(Some(text)) => match overrides::parse(&text) {
-                Ok(overrides) => return (overrides, None),
+                Ok(overrides) => return taken_over(&path, overrides, database).await,
                 Err(reason) => reason,
             },
             Err(error) => error.to_string(),
@@ -97,20 +138,28 @@ impl Store {
              with weir canary set",
             path.display()
         );
-        tracing::error!("{complaint}");
-        (Overrides::default(), Some(complaint))
+        (None, Some(complaint))
     }
 
-    /// Saves the overrides. Without a directory there is nowhere to, which is no error.
+    /// The key and the certificates made for development, as [`Store::save_development`] left them.
+    #[must_use]
+    pub fn load_development(&self) -> Option<String> {
+        let path = self.path(DEVELOPMENT_FILE)?;
+        read_bounded(&path).unwrap_or_else(|error| {
+            tracing::warn!(path = %path.display(), %error, "self-signed certificates are made anew");
+            None
+        })
+    }
+
+    /// Keeps them, so that a browser that was told to accept one finds it again after a restart.
     ///
     /// # Errors
-    /// [`StoreError::Write`]; the old file is still whole then.
-    pub fn save_overrides(&self, overrides: &Overrides) -> Result<(), StoreError> {
-        let Some(path) = self.path(OVERRIDES_FILE) else {
+    /// [`StoreError::Write`].
+    pub fn save_development(&self, pem: &str) -> Result<(), StoreError> {
+        let Some(path) = self.path(DEVELOPMENT_FILE) else {
             return Ok(());
         };
-        atomic::write(&path, overrides::to_text(overrides).as_bytes())
-            .map_err(|error| StoreError::Write { path, error })
+        atomic::write(&path, pem.as_bytes()).map_err(|error| StoreError::Write { path, error })
     }
 
     /// The token that changes need: from `file` if one is named, else from the state directory, where it is made
@@ -127,12 +176,6 @@ impl Store {
             .transpose()
     }
 
-    /// Whether changes outlive a restart.
-    #[must_use]
-    pub fn is_durable(&self) -> bool {
-        self.dir.is_some()
-    }
-
     pub(crate) fn event_file(&self) -> Option<EventFile> {
         let path = self.path(EVENTS_FILE)?;
         match EventFile::open(path.clone()) {
@@ -147,6 +190,27 @@ impl Store {
     fn path(&self, name: &str) -> Option<PathBuf> {
         self.dir.as_ref().map(|dir| dir.join(name))
     }
+}
+
+/// In this order, a crash in between takes the file over once more.
+async fn taken_over(
+    path: &Path,
+    overrides: Overrides,
+    database: &dyn Database,
+) -> (Option<Overrides>, Option<String>) {
+    let mut batch = Batch::default();
+    batch.put_overrides(&overrides);
+    if let Err(error) = database.commit(batch).await {
+        return (Some(overrides), Some(error.to_string()));
+    }
+    let complaint = std::fs::rename(path, path.with_extension("json.old")).err();
+    let complaint = complaint.map(|error| {
+        format!(
+            "{} was taken over and cannot be renamed: {error}; remove it, or it is taken over again at the next start",
+            path.display()
+        )
+    });
+    (Some(overrides), complaint)
 }
 
 /// A small text file; `None` when it does not exist.

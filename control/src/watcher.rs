@@ -4,25 +4,32 @@
 //! once, lays the overrides over the result, and publishes only what differs from what is in force. Waiting
 //! for things to settle is the sources' affair: they know which of their news is urgent.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use tokio::sync::{mpsc, oneshot};
 use weir_config::diagnostic::{Files, render};
-use weir_config::file::Loaded;
+use weir_config::file::{Loaded, is_document};
 use weir_config::model::{Model, Source};
-use weir_config::{Diagnostic, Fragment, Severity};
-use weir_plan::{Origin, Overrides, Rollout, SetError};
+use weir_config::{Diagnostic, Fragment, Kept, Memory, Severity};
+use weir_plan::{Origin, Rollout, SetError};
 
-use crate::api::types::{ConfigState, Container, ProviderState};
+use crate::api::types::{ConfigOutcome, ConfigState, Container, ProviderState};
 use crate::board::Baseline;
 use crate::clock;
 use crate::control::{Outcome, Published, Shared};
 use crate::events::Draft;
+use crate::history::{self, Why};
 use crate::store::Store;
+use crate::store::database::DatabaseError;
 
 mod commands;
-mod words;
+mod decided;
+mod decisions;
+pub(crate) mod words;
+
+pub(crate) use decided::Decided;
+pub use decisions::ConfigRequest;
 
 /// News taken at once before the next compilation.
 const BATCH: usize = 64;
@@ -44,9 +51,17 @@ pub(crate) enum Command {
         by: String,
         reply: oneshot::Sender<Result<Outcome, Refused>>,
     },
+    /// A document, or going back.
+    Decide {
+        request: ConfigRequest,
+        by: String,
+        dry_run: bool,
+        reply: oneshot::Sender<Result<ConfigOutcome, Refused>>,
+    },
 }
 
 /// All that a discovery provider sees.
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Found {
     pub(crate) provider: String,
     pub(crate) fragment: Fragment,
@@ -59,6 +74,37 @@ pub(crate) struct Found {
 pub enum Refused {
     #[error(transparent)]
     Senseless(#[from] SetError),
+    #[error("nothing was changed: {0}")]
+    NotKept(#[from] DatabaseError),
+    /// With everything that is wrong, rendered for a terminal.
+    #[error("the document {name} has errors, and nothing was changed: {first}")]
+    Invalid {
+        name: String,
+        first: String,
+        rendered: String,
+    },
+    /// Its name or its size.
+    #[error("{0}")]
+    Unfit(String),
+    #[error(
+        "generation {generation} is in force by a rollback (by {by}), and a document would change nothing; \
+         go back to the sources first with weir rollback --clear"
+    )]
+    Pinned { generation: u64, by: String },
+    #[error("no generation is laid over the sources, so there is nothing to clear")]
+    NotPinned,
+    #[error(
+        "there is no applied document {name}; {}",
+        listed("applied are", known)
+    )]
+    UnknownDocument { name: String, known: Vec<String> },
+    #[error(
+        "there is no generation {number} in the history; {}",
+        listed("the newest are", known)
+    )]
+    UnknownGeneration { number: u64, known: Vec<String> },
+    #[error("cannot go back to generation {number}: {reason}")]
+    Unrestorable { number: u64, reason: String },
     #[error("the control plane is stopping")]
     Stopping,
 }
@@ -69,10 +115,21 @@ pub(crate) struct Watcher {
     base: Vec<Fragment>,
     files: FileState,
     found: BTreeMap<String, Found>,
-    overrides: Overrides,
-    /// What labels and files say, before overrides.
+    /// What people decided through the API.
+    decided: Decided,
+    /// What labels, files and documents say.
+    sources: Arc<Model>,
+    /// The same, or the generation that is laid over it; before overrides.
     configured: Arc<Model>,
+    /// Where endpoints were written down rather than found.
+    written: Arc<BTreeSet<Source>>,
+    /// The number of the generation that comes next.
+    next: u64,
     compile_diagnostics: Vec<Diagnostic>,
+    /// Certificates as they were good last.
+    memory: Memory,
+    /// Those that are in force although what their files hold now is bad.
+    kept: Vec<Kept>,
 }
 
 /// The files as they are in force, and what was refused since.
@@ -90,17 +147,24 @@ impl Watcher {
     pub(crate) fn new(
         shared: Arc<Shared>,
         store: Store,
-        overrides: Overrides,
+        decided: Decided,
         base: Vec<Fragment>,
+        next: u64,
     ) -> Self {
+        let development = store.load_development();
         Self {
             shared,
+            memory: development.map_or_else(Memory::default, |pem| Memory::with_development(&pem)),
+            kept: Vec::new(),
             store,
             base,
             files: FileState::default(),
             found: BTreeMap::new(),
-            overrides,
+            decided,
+            sources: Arc::default(),
             configured: Arc::default(),
+            written: Arc::default(),
+            next,
             compile_diagnostics: Vec::new(),
         }
     }
@@ -144,6 +208,9 @@ impl Watcher {
             first.unwrap_or_default(),
             if count == 1 { "" } else { "s" },
         )));
+        if let Some(good) = &mut self.files.good {
+            good.references.renew(&loaded.fragment.references);
+        }
         self.files.refused = Some((complaints, rendered));
     }
 
@@ -159,14 +226,17 @@ impl Watcher {
         if !read.is_empty() || self.files.good.is_none() {
             return read;
         }
-        let fragments = self.fragments(&loaded.fragment);
+        let fragments = self.fragments(&loaded.fragment, &self.decided);
         let known = |d: &Diagnostic| {
             self.compile_diagnostics
                 .iter()
                 .any(|old| old.message == d.message && is_error(old))
         };
-        let of_file = |d: &Diagnostic| matches!(d.source, Source::File { .. });
-        let compiled = weir_config::compile(&fragments);
+        // A document that no longer fits beside a file gives way to it.
+        let of_file =
+            |d: &Diagnostic| matches!(d.source, Source::File { .. }) && !is_document(&d.source);
+        let (compiled, _) =
+            weir_config::compile_after(&fragments, &self.memory, clock::now_seconds());
         compiled
             .diagnostics
             .into_iter()
@@ -174,13 +244,16 @@ impl Watcher {
             .collect()
     }
 
-    fn fragments<'a>(&'a self, files: &'a Fragment) -> Vec<&'a Fragment> {
+    fn fragments<'a>(&'a self, files: &'a Fragment, decided: &'a Decided) -> Vec<&'a Fragment> {
         let mut sources: Vec<(Origin, &Fragment)> = self
             .base
             .iter()
             .map(|fragment| (Origin::Base, fragment))
             .collect();
         sources.push((Origin::Files, files));
+        for (name, reading) in &decided.readings {
+            sources.push((Origin::Applied(name.clone()), &reading.fragment));
+        }
         for (name, found) in &self.found {
             sources.push((Origin::Discovered(name.clone()), &found.fragment));
         }
@@ -192,50 +265,127 @@ impl Watcher {
     }
 
     /// Compiles everything anew and publishes what differs. Returns the generation that is in force now.
-    pub(crate) fn rebuild(&mut self) -> u64 {
-        let nothing = Fragment::default();
-        let fragments = self.fragments(self.files.good.as_ref().unwrap_or(&nothing));
-        let compiled = weir_config::compile(&fragments);
-        self.compile_diagnostics = compiled.diagnostics;
-        if *self.configured != compiled.model {
-            self.configured = Arc::new(compiled.model);
-        }
+    pub(crate) fn rebuild(&mut self, why: Why) -> u64 {
+        self.compile();
         self.post();
-        self.publish()
+        self.publish(why)
     }
 
-    /// Lays the overrides over what is configured, and publishes it if it is something new.
-    fn publish(&mut self) -> u64 {
-        let before = self.shared.models.borrow().clone();
-        let mut model = Arc::clone(&self.configured);
-        if !self.overrides.services.is_empty() {
-            weir_plan::apply(Arc::make_mut(&mut model), &self.overrides);
+    fn compile(&mut self) {
+        let nothing = Fragment::default();
+        let files = self.files.good.as_ref().unwrap_or(&nothing);
+        let fragments = self.fragments(files, &self.decided);
+        let now = clock::now_seconds();
+        let (compiled, memory) = weir_config::compile_after(&fragments, &self.memory, now);
+        let written = self.written_in(files, &self.decided);
+        if *self.written != written {
+            self.written = Arc::new(written);
         }
+        self.remember(memory);
+        self.tell_kept(compiled.kept);
+        self.compile_diagnostics = compiled.diagnostics;
+        let mut model = compiled.model;
+        model.share(&self.sources);
+        if *self.sources != model {
+            self.sources = Arc::new(model);
+        }
+        let (configured, left_out) = self.decided.lay_over(&self.sources, &self.written);
+        if *self.configured != *configured {
+            self.configured = configured;
+        }
+        let mut facts = self.shared.board.lock();
+        facts.pin = self.decided.pin_info(left_out);
+    }
+
+    /// The places of the endpoints that people wrote down: on the command line, in files and in documents.
+    fn written_in(&self, files: &Fragment, decided: &Decided) -> BTreeSet<Source> {
+        let readings = decided.readings.values().map(|reading| &reading.fragment);
+        let fragments = self.base.iter().chain([files]).chain(readings);
+        let services = fragments.flat_map(|fragment| &fragment.services);
+        let endpoints = services.flat_map(|service| service.endpoints.iter().flatten());
+        endpoints
+            .map(|endpoint| endpoint.meta.place.source.clone())
+            .chain(decided.pin_source())
+            .collect()
+    }
+
+    fn remember(&mut self, memory: Memory) {
+        let (old, new) = (self.memory.development(), memory.development());
+        if let Some(pem) = new.filter(|new| old.as_ref() != Some(new))
+            && let Err(error) = self.store.save_development(&pem)
+        {
+            tracing::warn!(%error, "self-signed certificates last until a restart");
+        }
+        self.memory = memory;
+    }
+
+    /// Reports each certificate that turned bad, and that it is good again.
+    fn tell_kept(&mut self, kept: Vec<Kept>) {
+        for bad in kept.iter().filter(|bad| !self.kept.contains(bad)) {
+            self.shared.counters.certificate_rejected();
+            tracing::warn!(source = %bad.source, "certificate refused: {}", bad.reason);
+            self.shared.events.record(Draft::certificate(format!(
+                "{} was refused, what was read before stays in force: {}",
+                bad.name, bad.reason
+            )));
+        }
+        for good in self
+            .kept
+            .iter()
+            .filter(|old| !kept.iter().any(|k| k.name == old.name))
+        {
+            self.shared.events.record(Draft::certificate(format!(
+                "{} is no longer refused",
+                good.name
+            )));
+        }
+        self.shared.board.lock().kept.clone_from(&kept);
+        self.kept = kept;
+    }
+
+    /// Lays the overrides over what is configured, and publishes it if it is something new, or if somebody decided on it:
+    /// each decision has its generation.
+    fn publish(&mut self, why: Why) -> u64 {
+        let before = self.shared.models.borrow().clone();
+        let model = shared(self.decided.override_in(&self.configured), &before.model);
         let old_splits = {
             let mut facts = self.shared.board.lock();
             let old = weir_plan::rollouts(&facts.configured, &facts.overrides);
             facts.configured = Arc::clone(&self.configured);
-            facts.overrides = self.overrides.clone();
+            facts.overrides = self.decided.overrides.clone();
             old
         };
-        if before.generation > 0 && *before.model == *model {
+        let decided = why.author.is_some();
+        if before.generation > 0 && !decided && *before.model == *model {
             return before.generation;
         }
         self.count_anew(&old_splits);
-        let generation = before.generation + 1;
-        let told = words::changes(&before.model, &model);
-        self.shared
-            .models
-            .send_replace(Published { generation, model });
+        let generation = self.next;
+        self.next += 1;
+        let diff = weir_config::diff(&before.model, &model);
+        let told = words::changes(&diff);
+        self.shared.models.send_replace(Published {
+            generation,
+            model: Arc::clone(&model),
+        });
         self.shared.events.record(Draft::generation(format!(
             "generation {generation}: {told}"
         )));
+        self.shared.history.take(history::Draft {
+            number: generation,
+            why,
+            diff: Arc::new(diff),
+            model,
+            written: Arc::clone(&self.written),
+            overrides: self.decided.overrides_text(),
+            documents: self.decided.document_refs(),
+        });
         generation
     }
 
     /// Starts counting observed shares anew where a split changed.
     fn count_anew(&self, old: &[Rollout]) {
-        let new = weir_plan::rollouts(&self.configured, &self.overrides);
+        let new = weir_plan::rollouts(&self.configured, &self.decided.overrides);
         let changed: Vec<String> = new
             .iter()
             .filter(|split| {
@@ -263,10 +413,12 @@ impl Watcher {
             rendered.clone_from(text);
         }
         let refused = diagnostics.len();
+        let readings = self.decided.readings.values();
         let in_force: Vec<Diagnostic> = self
             .files
             .diagnostics
             .iter()
+            .chain(readings.flat_map(|reading| &reading.diagnostics))
             .chain(&self.compile_diagnostics)
             .cloned()
             .collect();
@@ -276,14 +428,13 @@ impl Watcher {
             .cloned()
             .collect();
         if !of_files.is_empty() {
-            rendered.push_str(&render(&of_files, false, &self.files.texts));
+            let texts = self.decided.texts_beside(&self.files.texts);
+            rendered.push_str(&render(&of_files, false, &texts));
         }
         diagnostics.extend(in_force);
-        diagnostics.extend(
-            self.found
-                .values()
-                .flat_map(|found| found.diagnostics.iter().cloned()),
-        );
+        let of_providers = self.found.values().flat_map(|found| &found.diagnostics);
+        let discovered: Vec<Diagnostic> = of_providers.cloned().collect();
+        diagnostics.extend(discovered.iter().cloned());
         let state = match (&self.files.refused, diagnostics.iter().any(is_error)) {
             (Some(_), _) => ConfigState::Rejected,
             (None, true) => ConfigState::Partial,
@@ -303,6 +454,7 @@ impl Watcher {
         facts.config.diagnostics = diagnostics;
         facts.config.rendered = rendered;
         facts.containers = containers;
+        facts.discovered = discovered;
     }
 }
 
@@ -318,33 +470,69 @@ pub(crate) async fn run(mut watcher: Watcher, mut commands: mpsc::Receiver<Comma
         if count == 0 {
             return;
         }
-        let mut stale = false;
+        let mut stale = Stale::default();
         for command in batch.drain(..) {
             match command {
                 Command::Files(loaded) => {
                     watcher.take_files(*loaded);
-                    stale = true;
+                    stale.written = true;
                 }
                 Command::Found(found) => {
+                    stale.found.insert(found.provider.clone());
                     watcher.take_found(*found);
-                    stale = true;
                 }
                 change => {
-                    if std::mem::take(&mut stale) {
-                        watcher.rebuild();
+                    if let Some(why) = std::mem::take(&mut stale).why() {
+                        watcher.rebuild(why);
                     }
                     watcher.change(change).await;
                 }
             }
         }
-        if stale {
-            watcher.rebuild();
+        if let Some(why) = stale.why() {
+            watcher.rebuild(why);
         }
     }
 }
 
+/// Whose news are not compiled yet.
+#[derive(Default)]
+struct Stale {
+    /// The files'.
+    written: bool,
+    /// Those of these providers.
+    found: BTreeSet<String>,
+}
+
+impl Stale {
+    fn why(self) -> Option<Why> {
+        let providers: Vec<String> = self.found.into_iter().collect();
+        match (self.written, providers.is_empty()) {
+            (false, true) => None,
+            (true, _) => Some(Why::written("file")),
+            (false, false) => Some(Why::found(providers.join(", "))),
+        }
+    }
+}
+
+/// The same model, with what it has in common with the one before held once: whoever follows tells by that what is new.
+fn shared(mut model: Arc<Model>, before: &Arc<Model>) -> Arc<Model> {
+    if !Arc::ptr_eq(&model, before) {
+        Arc::make_mut(&mut model).share(before);
+    }
+    model
+}
+
 fn is_error(diagnostic: &Diagnostic) -> bool {
     diagnostic.severity == Severity::Error
+}
+
+/// `applied are: a, b`, or that there is none.
+fn listed(what: &str, known: &[String]) -> String {
+    match known.is_empty() {
+        true => "there is none".into(),
+        false => format!("{what}: {}", known.join(", ")),
+    }
 }
 
 fn first_line(complaints: &[Diagnostic]) -> Option<String> {

@@ -3,6 +3,9 @@
 #[path = "support/harness.rs"]
 mod harness;
 
+#[path = "files/certificates.rs"]
+mod certificates;
+
 use std::path::Path;
 
 use harness::{Harness, endpoints, states};

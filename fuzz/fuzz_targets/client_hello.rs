@@ -9,7 +9,10 @@ fuzz_target!(|bytes: &[u8]| {
     let whole = read(bytes);
     for end in 0..bytes.len() {
         let part = read(&bytes[..end]);
-        assert!(part == Ok(None) || part == whole, "{part:?}, then {whole:?}");
+        assert!(
+            part == Ok(None) || part == whole,
+            "{part:?}, then {whole:?}"
+        );
     }
     if let Ok(Some(hello)) = whole
         && let Some(name) = hello.server_name

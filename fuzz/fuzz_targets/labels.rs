@@ -6,10 +6,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
 
 use libfuzzer_sys::{arbitrary, fuzz_target};
-use weir_config::labels::{Container, ContainerState, Health, read};
+use weir_config::labels::{Container, ContainerState, Health, LabelOptions, read_with};
 
 /// Keys that mean something, so that the fuzzer need not find them letter by letter.
-const KEYS: [&str; 24] = [
+const KEYS: [&str; 36] = [
     "weir.enable",
     "weir.service",
     "weir.version",
@@ -34,6 +34,18 @@ const KEYS: [&str; 24] = [
     "weir.ho-st",
     "com.docker.compose.service",
     "com.docker.swarm.service.name",
+    "traefik.enable",
+    "traefik.docker.network",
+    "traefik.http.routers.a.rule",
+    "traefik.http.routers.a.entrypoints",
+    "traefik.http.routers.a.middlewares",
+    "traefik.http.routers.a.service",
+    "traefik.http.middlewares.m.stripprefix.prefixes",
+    "traefik.http.middlewares.m.addprefix.prefix",
+    "traefik.http.middlewares.m.chain.middlewares",
+    "traefik.http.middlewares.n.redirectregex.regex",
+    "traefik.http.middlewares.n.redirectregex.replacement",
+    "traefik.http.services.a.loadbalancer.server.port",
 ];
 
 #[derive(Debug, arbitrary::Arbitrary)]
@@ -87,6 +99,7 @@ fn container(index: usize, from: &Fuzzed<'_>) -> Container {
         name: format!("container-{index}"),
         labels,
         created: from.created,
+        since: from.created,
         state,
         addresses: from
             .addresses
@@ -106,7 +119,17 @@ fuzz_target!(|input: Input<'_>| {
         .enumerate()
         .map(|(n, c)| container(n, c))
         .collect();
-    let (fragment, diagnostics, reports) = read(&containers);
+    for traefik in [false, true] {
+        check(&containers, traefik);
+    }
+});
+
+fn check(containers: &[Container], traefik: bool) {
+    let options = LabelOptions {
+        traefik,
+        ..LabelOptions::default()
+    };
+    let (fragment, diagnostics, reports) = read_with(containers, options);
     for report in reports.iter().filter(|report| report.included) {
         let who = containers
             .iter()
@@ -114,9 +137,11 @@ fuzz_target!(|input: Input<'_>| {
             .expect("a container of the input");
         let folded = |key: &str| key.to_ascii_lowercase().replace(['-', '_'], "");
         assert!(
-            who.labels
-                .iter()
-                .any(|(k, v)| folded(k) == "weir.enable" && !v.trim().is_empty()),
+            who.labels.iter().any(|(k, v)| {
+                let enables = folded(k) == "weir.enable"
+                    || traefik && k.eq_ignore_ascii_case("traefik.enable");
+                enables && !v.trim().is_empty()
+            }),
             "{} never opted in",
             who.name
         );
@@ -158,4 +183,4 @@ fuzz_target!(|input: Input<'_>| {
     );
     // Whatever was written, it can be shown.
     let _ = weir_config::dump(&compiled.model).to_string();
-});
+}

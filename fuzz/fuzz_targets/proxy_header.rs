@@ -11,7 +11,10 @@ fuzz_target!(|bytes: &[u8]| {
     let whole = read(bytes);
     for end in 0..bytes.len() {
         let part = read(&bytes[..end]);
-        assert!(part == Ok(Start::Partial) || part == whole, "{part:?}, then {whole:?}");
+        assert!(
+            part == Ok(Start::Partial) || part == whole,
+            "{part:?}, then {whole:?}"
+        );
     }
     let Ok(Start::Header(header)) = whole else {
         return;
@@ -28,7 +31,11 @@ fuzz_target!(|bytes: &[u8]| {
     };
     assert_eq!((again.len, &out[again.tlvs]), (out.len(), &tlvs[..]));
     let ends = |a: weir_proxy::listener::proxy_protocol::Addresses| {
-        (a.source.ip().to_canonical(), a.source.port(), a.destination.port())
+        (
+            a.source.ip().to_canonical(),
+            a.source.port(),
+            a.destination.port(),
+        )
     };
     assert_eq!(again.addresses.map(ends), Some(ends(addresses)));
 });

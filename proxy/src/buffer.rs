@@ -39,7 +39,7 @@ impl Buffer {
 
     /// Drops bytes at the front.
     pub(crate) fn consume(&mut self, count: usize) {
-        self.start = (self.start + count).min(self.end);
+        self.start = self.start.saturating_add(count).min(self.end);
         if self.start == self.end {
             self.start = 0;
             self.end = 0;
@@ -113,8 +113,9 @@ pub(crate) struct BufferPool {
     large: RefCell<Vec<Box<[u8]>>>,
 }
 
-/// Free buffers kept of each size: enough for what one worker has in flight, 6 MiB at the most.
-const KEEP_SMALL: usize = 128;
+/// Free buffers kept of each size: enough for what one worker has in flight, streams of HTTP/2 included, 8 MiB at the most.
+/// A new one costs what it takes to clear it.
+const KEEP_SMALL: usize = 256;
 const KEEP_LARGE: usize = 56;
 
 impl BufferPool {

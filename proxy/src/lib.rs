@@ -5,15 +5,20 @@
 //! was last given for as long as it lives.
 
 pub mod admin;
+mod authorize;
 mod buffer;
 pub mod http;
 pub mod listener;
+mod moment;
 mod runtime;
 pub mod snapshot;
+mod socket;
 mod stream;
+mod sync;
 pub mod tcp;
 pub mod telemetry;
 mod timer;
+mod tls;
 mod udp;
 pub mod upstream;
 mod worker;

@@ -5,4 +5,5 @@ pub(crate) mod bind;
 pub(crate) mod counted;
 pub mod proxy_protocol;
 pub(crate) mod receive;
+mod redirected;
 pub(crate) mod stop;

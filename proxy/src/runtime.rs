@@ -1,11 +1,14 @@
 //! Starting and steering the data plane.
 
+mod descriptors;
+pub(crate) mod generations;
 mod memory;
 mod operate;
 pub(crate) mod overload;
 mod shared;
 mod threads;
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -13,10 +16,12 @@ use std::time::{Duration, Instant};
 use weir_config::model::{ListenerName, Locality, Model};
 use weir_config::settings::{AccessLogFormat, Overload};
 
+pub(crate) use descriptors::Descriptors;
 pub use operate::{Action, OperateError, Operated, Operation};
 pub(crate) use shared::{ListenerState, Shared};
 
 use crate::snapshot::Snapshot;
+use crate::telemetry::metrics::Served;
 use crate::worker::Command;
 
 /// How the data plane runs; what it serves comes with [`Handle::publish`].
@@ -25,8 +30,8 @@ pub struct Options {
     /// Worker threads. Default: the CPUs that this process may use, the cgroup's quota respected.
     pub workers: usize,
     pub access_log: AccessLogFormat,
-    /// Client connections held at once over all workers; default from the descriptor limit: half of what is
-    /// left when [`Options::reserve_descriptors`] are held back, for each may need one to an endpoint.
+    /// Client connections held at once over all workers; default from the descriptor limit: of what is left when
+    /// [`Options::reserve_descriptors`] are held back, two for each, less up to an eighth for the pipes of long streams.
     pub max_connections: Option<usize>,
     /// Descriptors held back for admin, discovery and reload. Default 128, at most a quarter of the limit.
     pub reserve_descriptors: usize,
@@ -34,6 +39,8 @@ pub struct Options {
     pub locality: Option<Locality>,
     /// What is refused when there is more to do than the process can hold.
     pub overload: Overload,
+    /// Why it is not ready before the first model. Default `no configuration yet`.
+    pub unconfigured: &'static str,
 }
 
 impl Default for Options {
@@ -45,9 +52,13 @@ impl Default for Options {
             reserve_descriptors: 128,
             locality: None,
             overload: Overload::default(),
+            unconfigured: "no configuration yet",
         }
     }
 }
+
+/// How long the last spans may take at the end.
+const EXPORT: Duration = Duration::from_secs(2);
 
 /// The data plane could not start.
 #[derive(Debug, thiserror::Error)]
@@ -115,6 +126,9 @@ impl Proxy {
         }
         let complete = self.threads.workers_are_done();
         self.handle.shared.access_log().close();
+        if !self.handle.shared.traces().close(EXPORT).await {
+            tracing::warn!("the receiver of spans did not take the last of them in time");
+        }
         complete
     }
 }
@@ -148,6 +162,18 @@ impl Handle {
     /// From now on [`Handle::ready`] says no and responses ask clients to come back elsewhere.
     pub fn set_draining(&self) {
         self.shared.set_draining();
+    }
+
+    /// What was sent to each service since the start, by listeners of which `counts` is true by their names.
+    #[must_use]
+    pub fn served(&self, counts: impl Fn(&str) -> bool) -> BTreeMap<String, Served> {
+        self.shared.metrics().served(counts)
+    }
+
+    /// Requests and calls in flight now, of all listeners.
+    #[must_use]
+    pub fn in_flight(&self) -> u64 {
+        self.shared.metrics().in_flight()
     }
 
     /// Client connections open now.

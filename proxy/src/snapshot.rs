@@ -8,16 +8,21 @@ mod limits;
 pub use intern::{Interner, LabelId, SeriesIds};
 pub use leaf::Leaf;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
-use weir_config::model::{Listener, Model, Percent, Route, Rule, Service};
+use rustc_hash::FxHashMap;
+
+use weir_config::model::{AppProtocol, Listener, Model, Percent, Route, Rule, Service, Tracing};
 use weir_decide::balance::{Candidates, Groups, Spread};
 use weir_decide::levels::Levels;
 use weir_decide::route::RouteTable;
 use weir_decide::split::Split;
 
+use crate::authorize::Guard;
 use crate::http::filter::Filters;
 use crate::http::filter::limit::Limiter;
+use crate::tls::{ClientTls, ServerTls};
 use crate::upstream::endpoint::EndpointState;
 use crate::upstream::service::ServiceState;
 
@@ -33,11 +38,20 @@ pub struct Snapshot {
     /// By [`ListenerId`].
     pub(crate) listeners: Vec<Option<Arc<ListenerTable>>>,
     pub(crate) services: Vec<Arc<ServiceTable>>,
+    /// Of connections that were redirected: whose they are, by where they were going.
+    captured: FxHashMap<SocketAddr, ListenerId>,
+    /// `None` where no tracing is asked for: then nothing of it is done.
+    pub(crate) tracing: Option<Arc<Tracing>>,
 }
 
 impl Snapshot {
     pub(crate) fn listener(&self, id: ListenerId) -> Option<&Arc<ListenerTable>> {
         self.listeners.get(id.0 as usize)?.as_ref()
+    }
+
+    /// The listener that has what was going to an address.
+    pub(crate) fn captured(&self, destination: SocketAddr) -> Option<ListenerId> {
+        self.captured.get(&destination).copied()
     }
 
     /// Whether requests may still be counted under these labels.
@@ -67,6 +81,12 @@ impl Snapshot {
 pub(crate) struct ListenerTable {
     pub(crate) listener: Arc<Listener>,
     pub(crate) label: LabelId,
+    /// Where it speaks TLS.
+    pub(crate) tls: Option<Arc<ServerTls>>,
+    /// The URI in its certificate, where endpoints are told who says what of a client's.
+    pub(crate) own_uri: Option<String>,
+    /// `None` where everybody may call.
+    pub(crate) guard: Option<Guard>,
     pub(crate) table: RouteTable,
     /// By the table's dense rule number.
     pub(crate) rules: Vec<RuleTable>,
@@ -108,6 +128,8 @@ impl RuleTable {
 pub(crate) struct ServiceTable {
     pub(crate) service: Arc<Service>,
     pub(crate) label: LabelId,
+    /// How its endpoints are called, where that is over TLS.
+    pub(crate) tls: Option<Arc<ClientTls>>,
     /// Its limits and its judgement of outliers.
     pub(crate) state: Arc<ServiceState>,
     /// In the order of `service.endpoints`.
@@ -117,6 +139,15 @@ pub(crate) struct ServiceTable {
 }
 
 impl ServiceTable {
+    /// Whether a connection to an endpoint may be one of HTTP/2, which requests share.
+    pub(crate) fn may_share(&self) -> bool {
+        match self.service.protocol {
+            AppProtocol::H2c => true,
+            AppProtocol::Http => self.service.tls.is_some(),
+            AppProtocol::Http1 => false,
+        }
+    }
+
     /// How the requests of a version are shared out now among its groups; for those who ask, as workers keep their own.
     pub(crate) fn levels(&self, version: usize) -> Levels {
         let members = Standing {

@@ -1,5 +1,6 @@
 //! What streams of TCP and UDP have in common: the way to an endpoint's service, and the record at the end.
 
+pub(crate) mod authorize;
 mod entry;
 pub(crate) mod place;
 

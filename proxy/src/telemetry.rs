@@ -4,5 +4,6 @@ pub mod access_log;
 pub mod metrics;
 pub mod names;
 mod record;
+pub(crate) mod trace;
 
-pub use record::{Flag, Record, Sample, Spoken};
+pub use record::{Flag, Record, Sample, Spoken, Tls};

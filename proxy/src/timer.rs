@@ -4,11 +4,12 @@
 //! every [`TICK`] looks at all alarms of the worker and wakes the tasks whose time has come. A
 //! deadline is therefore met within one tick after it.
 
+use crate::moment::Moment;
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use slab::Slab;
 
@@ -111,19 +112,22 @@ impl Alarm {
 
 /// All alarms of one worker, and its clock.
 pub(crate) struct Timers {
-    start: Instant,
+    start: Moment,
     /// As of the last sweep or request, in milliseconds.
     now: Cell<u64>,
     alarms: RefCell<Slab<Rc<Alarm>>>,
+    /// Alarms that are of streams.
+    streams: Cell<usize>,
 }
 
 impl Timers {
     /// `start` is the same for all workers, so that they can tell one another the time.
-    pub(crate) fn new(start: Instant) -> Self {
+    pub(crate) fn new(start: Moment) -> Self {
         Self {
             start,
             now: Cell::new(0),
             alarms: RefCell::default(),
+            streams: Cell::new(0),
         }
     }
 
@@ -134,34 +138,44 @@ impl Timers {
     }
 
     /// Reads the clock for everybody.
-    pub(crate) fn refresh(&self, instant: Instant) -> u64 {
-        let now = self.at(instant);
+    pub(crate) fn refresh(&self, moment: Moment) -> u64 {
+        let now = self.at(moment);
         self.now.set(now);
         now
     }
 
     /// A time on the worker's clock.
-    pub(crate) fn at(&self, instant: Instant) -> u64 {
-        let elapsed = instant.saturating_duration_since(self.start);
-        elapsed.as_secs() * 1000 + u64::from(elapsed.subsec_millis())
+    pub(crate) fn at(&self, moment: Moment) -> u64 {
+        moment.millis_since(self.start)
     }
 
     /// A new alarm; it is taken out when the guard drops.
     pub(crate) fn alarm(self: &Rc<Self>) -> AlarmGuard {
-        self.refresh(Instant::now());
+        self.refresh(Moment::now());
+        self.add(false)
+    }
+
+    /// The same for one stream of a connection, which has an alarm of its own. Its request looks at the clock anyway.
+    pub(crate) fn alarm_of_stream(self: &Rc<Self>) -> AlarmGuard {
+        self.streams.set(self.streams.get() + 1);
+        self.add(true)
+    }
+
+    fn add(self: &Rc<Self>, of_stream: bool) -> AlarmGuard {
         let alarm = Rc::new(Alarm::default());
         alarm.clear();
         let key = self.alarms.borrow_mut().insert(Rc::clone(&alarm));
         AlarmGuard {
             alarm,
             key,
+            of_stream,
             timers: Rc::clone(self),
         }
     }
 
     /// Wakes all whose time has come; on a drain the idle ones, too.
     pub(crate) fn sweep(&self, draining: bool) {
-        let now = self.refresh(Instant::now());
+        let now = self.refresh(Moment::now());
         for (_, alarm) in &*self.alarms.borrow() {
             if alarm.at.get() <= now {
                 alarm.ring(Rung::Time);
@@ -173,9 +187,9 @@ impl Timers {
         }
     }
 
-    /// Alarms in use: one for each connection.
+    /// Connections there are: each has one alarm, beside those of its streams.
     pub(crate) fn len(&self) -> usize {
-        self.alarms.borrow().len()
+        self.alarms.borrow().len() - self.streams.get()
     }
 }
 
@@ -183,7 +197,15 @@ impl Timers {
 pub(crate) struct AlarmGuard {
     alarm: Rc<Alarm>,
     key: usize,
+    of_stream: bool,
     timers: Rc<Timers>,
+}
+
+impl AlarmGuard {
+    /// The alarm itself, for who sets it from elsewhere.
+    pub(crate) fn share(&self) -> Rc<Alarm> {
+        Rc::clone(&self.alarm)
+    }
 }
 
 impl std::ops::Deref for AlarmGuard {
@@ -197,5 +219,8 @@ impl std::ops::Deref for AlarmGuard {
 impl Drop for AlarmGuard {
     fn drop(&mut self) {
         self.timers.alarms.borrow_mut().remove(self.key);
+        if self.of_stream {
+            self.timers.streams.set(self.timers.streams.get() - 1);
+        }
     }
 }

@@ -5,20 +5,22 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
-use arc_swap::cache::Cache;
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
 use tokio::sync::mpsc;
 
 use crate::buffer::BufferPool;
 use crate::http::h1::serve::Scratch;
+use crate::http::h2::offenders::Offenders;
 use crate::listener::accept;
 use crate::listener::stop::{Ending, Serving};
-use crate::runtime::Shared;
-use crate::snapshot::{ListenerId, Snapshot};
+use crate::runtime::generations::Follower;
+use crate::runtime::{Descriptors, Shared};
+use crate::snapshot::ListenerId;
+use crate::tcp::pipe::PipePool;
 use crate::telemetry::access_log::LogShard;
 use crate::telemetry::metrics::Shard;
+use crate::telemetry::trace::queue;
 use crate::timer::{TICK, Timers};
 use crate::udp;
 use crate::upstream::local::Local;
@@ -50,8 +52,10 @@ pub(crate) struct Worker {
     pub(crate) shared: Arc<Shared>,
     pub(crate) timers: Rc<Timers>,
     pub(crate) buffers: Rc<BufferPool>,
+    pub(crate) pipes: Rc<PipePool>,
     pub(crate) metrics: Shard,
     pub(crate) log: LogShard,
+    pub(crate) traces: queue::Shard,
     pub(crate) random: RefCell<Random>,
     /// Parsed heads and output, lent to connections while they serve a request.
     #[expect(
@@ -61,52 +65,47 @@ pub(crate) struct Worker {
     pub(crate) scratch: RefCell<Vec<Box<Scratch>>>,
     /// Connections to endpoints that are open, idle ones included.
     pub(crate) upstream_open: Rc<Cell<usize>>,
+    /// Clients of HTTP/2 that were sent away a moment ago.
+    pub(crate) offenders: Offenders,
     /// Mirrored requests under way.
     pub(crate) mirrors: Cell<usize>,
     draining: Cell<bool>,
-    snapshots: RefCell<Cache<Arc<ArcSwap<Snapshot>>, Arc<Snapshot>>>,
-    local: RefCell<Rc<Local>>,
+    follower: Follower,
     listeners: RefCell<Vec<Serving>>,
     /// Connections this worker may hold at once.
     pub(crate) max_connections: usize,
 }
 
 impl Worker {
-    pub(crate) fn new(shared: Arc<Shared>, max_connections: usize) -> Rc<Self> {
+    pub(crate) fn new(shared: Arc<Shared>, share: Descriptors) -> Rc<Self> {
         Rc::new(Self {
             metrics: shared.metrics().shard(),
             log: shared.access_log().shard(),
-            snapshots: RefCell::new(Cache::new(Arc::clone(shared.published()))),
+            traces: shared.traces().shard(),
+            follower: Follower::new(shared.published()),
             timers: Rc::new(Timers::new(shared.clock().start())),
             shared,
             buffers: Rc::default(),
+            pipes: PipePool::new(share.pipes),
             random: RefCell::new(SmallRng::from_rng(&mut rand::rng())),
             scratch: RefCell::default(),
             upstream_open: Rc::default(),
+            offenders: Offenders::default(),
             mirrors: Cell::default(),
             draining: Cell::new(false),
-            local: RefCell::new(Rc::new(Local::empty())),
             listeners: RefCell::default(),
-            max_connections,
+            max_connections: share.connections,
         })
     }
 
     /// The current generation; one atomic load unless it has changed.
     pub(crate) fn local(&self) -> Rc<Local> {
-        let mut cache = self.snapshots.borrow_mut();
-        let snapshot = cache.load();
-        let local = self.local.borrow();
-        if Arc::ptr_eq(snapshot, &local.snapshot) {
-            return Rc::clone(&local);
-        }
-        let next = Rc::new(local.follow(
-            Arc::clone(snapshot),
-            self.timers.now(),
-            &mut self.random.borrow_mut(),
-        ));
-        drop(local);
-        *self.local.borrow_mut() = Rc::clone(&next);
-        next
+        self.follower.local(self.timers.now(), &self.random)
+    }
+
+    /// For a request that found nobody in the generation it began on: the one in force, if that is another.
+    pub(crate) fn newer(&self, than: &Rc<Local>) -> Option<Rc<Local>> {
+        self.follower.newer(than, self.timers.now(), &self.random)
     }
 
     pub(crate) fn is_draining(&self) -> bool {
@@ -155,10 +154,11 @@ impl Worker {
     fn tick(&self, count: u64) {
         self.timers.sweep(self.draining.get());
         self.log.flush();
+        self.traces.flush();
         self.metrics.upstream_connections(self.upstream_open.get());
         if count.is_multiple_of(8) {
             self.local();
-            for service in &self.local.borrow().services {
+            for service in &self.follower.followed().services {
                 service.warm_up();
             }
         }
@@ -168,10 +168,12 @@ impl Worker {
         }
         if count.is_multiple_of(400) {
             self.buffers.shrink();
+            self.pipes.shrink();
             self.scratch.borrow_mut().truncate(64);
         }
         if count.is_multiple_of(8) && self.spares_memory() {
             self.buffers.shrink();
+            self.pipes.shrink();
             let mut scratch = self.scratch.borrow_mut();
             let keep = scratch.len() / 2;
             scratch.truncate(keep);
@@ -183,24 +185,25 @@ impl Worker {
         if self.shared.waiting() == 0 {
             return;
         }
-        for service in &self.local.borrow().services {
+        for service in &self.follower.followed().services {
             let breakers = &service.table.state.breakers;
             let most = service.table.service.pool.max_connections;
             if !service.waiters.is_empty() {
                 service.waiters.call_own();
             } else if breakers.pending.taken() > 0 && breakers.connections.taken() >= most {
                 let mut endpoints = Local::endpoints(service).iter();
-                endpoints.any(|endpoint| endpoint.pool.close_one());
+                endpoints.any(|e| e.pool.close_one() || e.multiplex.close_one());
             }
         }
     }
 
     fn expire_idle(&self) {
         let now = self.timers.now();
-        let local = Rc::clone(&self.local.borrow());
+        let local = Rc::clone(&self.follower.followed());
         for (service, endpoint) in local.pools() {
             let timeout = service.table.service.pool.idle_timeout.as_millis() as u64;
             endpoint.pool.expire(now.saturating_sub(timeout));
+            endpoint.multiplex.expire(now.saturating_sub(timeout));
         }
     }
 }
@@ -236,4 +239,5 @@ pub(crate) async fn run(worker: Rc<Worker>, mut commands: mpsc::UnboundedReceive
         }
     }
     worker.log.flush();
+    worker.traces.flush();
 }

@@ -4,6 +4,7 @@ use std::io;
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
+use crate::tls::Connector;
 use crate::wait::PATIENCE;
 use crate::wire::{Body, Head, Wire, invalid, is_timeout, latin1};
 
@@ -88,6 +89,26 @@ impl Client {
     pub fn try_connect(addr: SocketAddr) -> io::Result<Self> {
         TcpStream::connect_timeout(&addr, PATIENCE).map(|stream| Self {
             wire: Wire::new(stream, None),
+        })
+    }
+
+    /// Connects and shakes hands over TLS.
+    ///
+    /// # Panics
+    /// When that fails.
+    #[must_use]
+    pub fn connect_tls(addr: SocketAddr, tls: &Connector) -> Self {
+        Self::try_connect_tls(addr, tls).unwrap_or_else(|e| panic!("TLS with {addr}: {e}"))
+    }
+
+    /// Connects and shakes hands over TLS.
+    ///
+    /// # Errors
+    /// As the socket or TLS gives them.
+    pub fn try_connect_tls(addr: SocketAddr, tls: &Connector) -> io::Result<Self> {
+        let channel = tls.connect(TcpStream::connect_timeout(&addr, PATIENCE)?)?;
+        Ok(Self {
+            wire: Wire::over(channel, None),
         })
     }
 

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::net::SocketAddr;
 
 use crate::origin::Origin;
+use crate::pki::Files;
 
 /// The addresses a started `weir` was given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,6 +81,30 @@ impl Setup {
     pub fn protocol(mut self, protocol: &'static str) -> Self {
         self.protocol = protocol;
         self
+    }
+
+    /// A listener over TLS with these certificates, the first of them the default.
+    #[must_use]
+    pub fn https(self, certificates: &[&Files]) -> Self {
+        self.https_with(certificates, "")
+    }
+
+    /// As [`Setup::https`], with more keys of `tls` in YAML's flow style: `minVersion: "1.3"`.
+    #[must_use]
+    pub fn https_with(self, certificates: &[&Files], keys: &str) -> Self {
+        let list: Vec<String> = certificates
+            .iter()
+            .map(|files| {
+                let (cert, key) = (files.cert.display(), files.key.display());
+                format!("{{ cert: \"{cert}\", key: \"{key}\" }}")
+            })
+            .collect();
+        let keys = match keys {
+            "" => String::new(),
+            keys => format!(", {keys}"),
+        };
+        let tls = format!("tls: {{ certificates: [{}]{keys} }}", list.join(", "));
+        self.protocol("https").listener(&tls)
     }
 
     /// A route of the listener alone, as streams need it.

@@ -1,7 +1,8 @@
 //! The harness of the end-to-end tests: the real `weir` binary, driven from outside.
 //!
 //! Nothing here shares code with the product. The client and the origins speak HTTP/1 through
-//! [`wire`], which keeps every byte, so that a test can tell what was really sent and received.
+//! [`wire`], which keeps every byte, so that a test can tell what was really sent and received;
+//! HTTP/2 in [`h2`], and TLS in [`tls`] with certificates of [`pki`].
 //! Everything runs on loopback and plain threads, every wait has a deadline, and whatever a
 //! test starts dies with the value that started it.
 
@@ -9,11 +10,17 @@ pub mod binary;
 pub mod client;
 pub mod config;
 pub mod docker;
+pub mod grpc;
+pub mod h2;
 pub mod load;
 pub mod origin;
+pub mod pki;
 pub mod ports;
+pub mod program;
 pub mod stats;
 pub mod suite;
+pub mod tls;
+pub mod tools;
 pub mod wait;
 pub mod weir;
 pub mod wire;

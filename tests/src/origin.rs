@@ -6,7 +6,10 @@ use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use rustls::ServerConfig;
+
 use crate::ports;
+use crate::tls::{self, Channel, Session};
 use crate::wait::eventually;
 use crate::wire::{Body, Head, Tape, Wire};
 
@@ -27,6 +30,8 @@ pub struct Seen {
     pub head: Head,
     /// `None` until the script has read it whole.
     pub body: Option<Body>,
+    /// What TLS agreed on; `None` in clear.
+    pub session: Option<Session>,
 }
 
 impl Seen {
@@ -119,6 +124,7 @@ impl Exchange<'_> {
 
 struct Shared {
     script: Box<Script>,
+    tls: Option<Arc<ServerConfig>>,
     seen: Mutex<Vec<Seen>>,
     tapes: Mutex<Vec<Tape>>,
     /// By number of the connection, while it is open.
@@ -152,6 +158,15 @@ impl Origin {
         Self::start_at(ports::free(), script)
     }
 
+    /// As [`Origin::start`], over TLS.
+    #[must_use]
+    pub fn start_tls(
+        tls: Arc<ServerConfig>,
+        script: impl Fn(&mut Exchange<'_>) -> io::Result<After> + Send + Sync + 'static,
+    ) -> Self {
+        Self::launch(ports::free(), Some(tls), Box::new(script))
+    }
+
     /// As [`Origin::start`], on an address of the test's choice.
     ///
     /// # Panics
@@ -161,9 +176,14 @@ impl Origin {
         addr: SocketAddr,
         script: impl Fn(&mut Exchange<'_>) -> io::Result<After> + Send + Sync + 'static,
     ) -> Self {
+        Self::launch(addr, None, Box::new(script))
+    }
+
+    fn launch(addr: SocketAddr, tls: Option<Arc<ServerConfig>>, script: Box<Script>) -> Self {
         let listener = eventually("a free port for an origin", || TcpListener::bind(addr).ok());
         let shared = Arc::new(Shared {
-            script: Box::new(script),
+            script,
+            tls,
             seen: Mutex::default(),
             tapes: Mutex::default(),
             sockets: Mutex::default(),
@@ -188,7 +208,16 @@ impl Origin {
     /// As [`Origin::ok`], after that time.
     #[must_use]
     pub fn slow(name: &str, wait: std::time::Duration) -> Self {
-        Self::answering(name, move |_| (200, wait))
+        Self::slow_at(ports::free(), name, wait)
+    }
+
+    /// As [`Origin::slow`], on an address of the test's choice.
+    ///
+    /// # Panics
+    /// When the address cannot be bound.
+    #[must_use]
+    pub fn slow_at(addr: SocketAddr, name: &str, wait: std::time::Duration) -> Self {
+        Self::answering_at(addr, name, move |_| (200, wait))
     }
 
     /// Answers each request with the status, and after the time, that the script gives for it; with its name in `x-origin`.
@@ -197,8 +226,16 @@ impl Origin {
         name: &str,
         script: impl Fn(&Head) -> (u16, std::time::Duration) + Send + Sync + 'static,
     ) -> Self {
+        Self::answering_at(ports::free(), name, script)
+    }
+
+    fn answering_at(
+        addr: SocketAddr,
+        name: &str,
+        script: impl Fn(&Head) -> (u16, std::time::Duration) + Send + Sync + 'static,
+    ) -> Self {
         let field = format!("x-origin: {name}\r\n");
-        Self::start(move |exchange| {
+        Self::start_at(addr, move |exchange| {
             exchange.body()?;
             let (status, wait) = script(&exchange.head);
             if !wait.is_zero() {
@@ -331,11 +368,20 @@ fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
         let shared = Arc::clone(shared);
         shared.open.fetch_add(1, Ordering::SeqCst);
         std::thread::spawn(move || {
-            let wire = serve(Wire::new(stream, Some(tape)), connection, &shared);
+            let wire = open(stream, &shared)
+                .map(|channel| serve(Wire::over(channel, Some(tape)), connection, &shared));
             shared.sockets().remove(&connection);
             drop(wire);
             shared.open.fetch_sub(1, Ordering::SeqCst);
         });
+    }
+}
+
+/// The connection as the script speaks on it. A handshake that fails is no request.
+fn open(stream: TcpStream, shared: &Shared) -> io::Result<Channel> {
+    match &shared.tls {
+        Some(config) => tls::accept(stream, config),
+        None => Ok(Channel::Plain(stream)),
     }
 }
 
@@ -350,6 +396,7 @@ fn serve(mut wire: Wire, connection: usize, shared: &Shared) -> Wire {
                 connection,
                 head: head.clone(),
                 body: None,
+                session: wire.session(),
             });
             seen.len() - 1
         };

@@ -16,8 +16,9 @@ use tempfile::TempDir;
 
 use crate::client::{Client, Response};
 use crate::config::{Ports, Setup};
+use crate::tls::Connector;
 use crate::wait::{PATIENCE, eventually};
-use crate::{binary, ports};
+use crate::{binary, h2, ports};
 
 pub use confine::{MemoryGroup, under};
 pub use log::Log;
@@ -167,6 +168,24 @@ impl Weir {
     #[must_use]
     pub fn client(&self) -> Client {
         Client::connect(self.addr())
+    }
+
+    /// A connection over TLS to its listener.
+    #[must_use]
+    pub fn tls(&self, tls: &Connector) -> Client {
+        Client::connect_tls(self.addr(), tls)
+    }
+
+    /// A connection of HTTP/2 in clear to its listener.
+    #[must_use]
+    pub fn h2c(&self) -> h2::Client {
+        h2::Client::connect(self.addr())
+    }
+
+    /// A connection of HTTP/2 over TLS to its listener.
+    #[must_use]
+    pub fn h2(&self, tls: &Connector) -> h2::Client {
+        h2::Client::connect_tls(self.addr(), tls)
     }
 
     /// One GET on a connection of its own.

@@ -1,9 +1,11 @@
-//! HTTP/1 on a blocking socket, as both ends of the tests need it: strict, byte-true, with deadlines.
+//! HTTP/1 on a blocking socket, in clear or over TLS, as both ends of the tests need it: strict, byte-true, with deadlines.
 
 use std::io::{self, Read, Write};
-use std::net::{Shutdown, TcpStream};
+use std::net::TcpStream;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
+
+use crate::tls::Channel;
 
 /// Everything that arrived on one connection, shared with the test.
 pub type Tape = Arc<Mutex<Vec<u8>>>;
@@ -124,7 +126,7 @@ pub struct Body {
 /// One connection.
 #[derive(Debug)]
 pub struct Wire {
-    stream: TcpStream,
+    channel: Channel,
     buffer: Vec<u8>,
     tape: Option<Tape>,
     /// How long any one read may take.
@@ -138,9 +140,18 @@ impl Wire {
     /// When the socket refuses its options.
     #[must_use]
     pub fn new(stream: TcpStream, tape: Option<Tape>) -> Self {
-        stream.set_nodelay(true).expect("TCP_NODELAY");
+        Self::over(Channel::Plain(stream), tape)
+    }
+
+    /// As [`Wire::new`], on a connection that may be TLS.
+    ///
+    /// # Panics
+    /// When the socket refuses its options.
+    #[must_use]
+    pub fn over(channel: Channel, tape: Option<Tape>) -> Self {
+        channel.socket().set_nodelay(true).expect("TCP_NODELAY");
         Self {
-            stream,
+            channel,
             buffer: Vec::new(),
             tape,
             patience: crate::wait::PATIENCE,
@@ -150,7 +161,13 @@ impl Wire {
     /// The socket itself.
     #[must_use]
     pub fn stream(&self) -> &TcpStream {
-        &self.stream
+        self.channel.socket()
+    }
+
+    /// What TLS agreed on; `None` in clear.
+    #[must_use]
+    pub fn session(&self) -> Option<crate::tls::Session> {
+        self.channel.session()
     }
 
     /// Sends all of it.
@@ -158,8 +175,9 @@ impl Wire {
     /// # Errors
     /// As the socket gives them.
     pub fn send(&mut self, bytes: impl AsRef<[u8]>) -> io::Result<()> {
-        self.stream.set_write_timeout(Some(self.patience))?;
-        self.stream.write_all(bytes.as_ref())
+        self.stream().set_write_timeout(Some(self.patience))?;
+        self.channel.write_all(bytes.as_ref())?;
+        self.channel.flush()
     }
 
     /// Says that nothing more will be sent.
@@ -167,20 +185,20 @@ impl Wire {
     /// # Errors
     /// As the socket gives them.
     pub fn finish(&mut self) -> io::Result<()> {
-        self.stream.shutdown(Shutdown::Write)
+        self.channel.finish()
     }
 
     /// Makes the close a reset instead of an orderly end.
     pub fn reset_on_close(&self) {
         // Where the option is refused, an orderly close is what is left.
-        let _ = rustix::net::sockopt::set_socket_linger(&self.stream, Some(Duration::ZERO));
+        let _ = rustix::net::sockopt::set_socket_linger(self.stream(), Some(Duration::ZERO));
     }
 
     /// Reads once; 0 at the end of the stream.
     fn fill(&mut self) -> io::Result<usize> {
-        self.stream.set_read_timeout(Some(self.patience))?;
+        self.stream().set_read_timeout(Some(self.patience))?;
         let mut chunk = [0; 64 * 1024];
-        let count = self.stream.read(&mut chunk)?;
+        let count = self.channel.read(&mut chunk)?;
         self.buffer.extend_from_slice(&chunk[..count]);
         if let Some(tape) = &self.tape {
             tape.lock()

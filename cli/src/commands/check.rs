@@ -56,7 +56,9 @@ impl Checked {
             }
             paths => file::load(paths),
         };
-        let Compiled { model, diagnostics } = weir_config::check(&loaded);
+        let Compiled {
+            model, diagnostics, ..
+        } = weir_config::check(&loaded);
         Ok(Self {
             model,
             diagnostics,

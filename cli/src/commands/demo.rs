@@ -26,6 +26,7 @@ const HELP: &str = "\
 Examples:
   weir demo
   weir demo --port 8888 --admin-port 9999
+  weir demo --https                       # over TLS too, with a certificate made for it
   weir demo --for 30s                     # ends by itself";
 
 /// Two origins, proxy, control plane and dashboard; prints what to try
@@ -38,6 +39,9 @@ pub(crate) struct DemoArgs {
     /// Port of the admin API and the dashboard; if it is taken, another one
     #[arg(long, default_value = "9900")]
     admin_port: u16,
+    /// Serve over TLS too, with a self-signed certificate, on port 8443 or this one; if it is taken, another one
+    #[arg(long, value_name = "PORT", num_args = 0..=1, require_equals = true, default_missing_value = "8443")]
+    https: Option<u16>,
     /// End after this time
     #[arg(long = "for", value_name = "TIME", value_parser = units::duration)]
     limit: Option<Duration>,
@@ -50,6 +54,7 @@ pub(crate) fn run(args: &DemoArgs, global: &Global) -> Outcome {
     let ports = Ports {
         web: scene::free(args.port)?,
         admin: scene::free(args.admin_port)?,
+        secure: args.https.map(scene::free).transpose()?,
     };
     let scene = Scene::write(ports, addresses)?;
     let overlay = Overlay {
@@ -69,6 +74,7 @@ pub(crate) fn run(args: &DemoArgs, global: &Global) -> Outcome {
     let wanted = Ports {
         web: args.port,
         admin: args.admin_port,
+        secure: args.https,
     };
     let outcome = serve::run(plan, args.limit, |started| {
         // A reader that went away is no reason to end.

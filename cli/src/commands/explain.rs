@@ -37,6 +37,9 @@ pub(crate) struct ExplainArgs {
     /// As if it arrived on this listener
     #[arg(long, value_name = "NAME")]
     listener: Option<String>,
+    /// As if the client proved this SPIFFE id
+    #[arg(long, value_name = "ID")]
+    identity: Option<String>,
 }
 
 /// Takes a URL with scheme and host; `shop.example.com/cart` is given a scheme.
@@ -101,6 +104,9 @@ fn path_of(args: &ExplainArgs) -> String {
     if let Some(listener) = &args.listener {
         path.push_str(&format!("&listener={}", encode(listener.as_bytes())));
     }
+    if let Some(identity) = &args.identity {
+        path.push_str(&format!("&identity={}", encode(identity.as_bytes())));
+    }
     path
 }
 
@@ -130,9 +136,10 @@ mod tests {
             headers: vec![header("x-canary: always on").unwrap()],
             client: Some("::1".parse().unwrap()),
             listener: Some("web".into()),
+            identity: Some("spiffe://a/b".into()),
         };
         let expected = "/api/v1/explain?method=GET&url=http%3A%2F%2Fshop.example.com%2Fa%3Fb%3Dc%26d%3D%2520\
-                        &header=x-canary:always%20on&client=%3A%3A1&listener=web";
+                        &header=x-canary:always%20on&client=%3A%3A1&listener=web&identity=spiffe%3A%2F%2Fa%2Fb";
         assert_eq!(path_of(&args), expected);
     }
 

@@ -23,6 +23,7 @@ const HELP: &str = "\
 Examples:
   weir forward --from 127.0.0.1:8080 --to 127.0.0.1:3000
   weir forward --from 0.0.0.0:80 --to app-1:3000 --to app-2:3000   # balanced; names are resolved once
+  weir forward --from 127.0.0.1:8443 --to 127.0.0.1:3000 --https   # try: curl -k https://localhost:8443/
   weir forward --from 127.0.0.1:8080 --to 127.0.0.1:3000 --access-log off";
 
 /// A one-line HTTP reverse proxy, without configuration and without an admin API
@@ -35,6 +36,9 @@ pub(crate) struct ForwardArgs {
     /// Forward to this HOST:PORT; several are balanced
     #[arg(long, value_name = "HOST:PORT", required = true, num_args = 1..)]
     to: Vec<String>,
+    /// Speak TLS to clients, with a self-signed certificate for localhost that is made at the start
+    #[arg(long)]
+    https: bool,
     /// Data worker threads [default: the CPUs this process may use]
     #[arg(long, value_name = "N")]
     workers: Option<NonZeroUsize>,
@@ -52,8 +56,8 @@ pub(crate) fn run(args: &ForwardArgs, global: &Global) -> Outcome {
     }
     targets.sort_unstable_by_key(|target| target.address);
     targets.dedup_by_key(|target| target.address);
-    let model =
-        model::forwarding(args.from, &targets).map_err(|e| Failure::runtime(e.to_string()))?;
+    let model = model::forwarding(args.from, args.https, &targets)
+        .map_err(|e| Failure::runtime(e.to_string()))?;
     limits::raise_open_files();
     let cpus = std::thread::available_parallelism().map_or(1, usize::from);
     let options = Options {

@@ -1,8 +1,11 @@
-//! `weir routes|services|endpoints|listeners|discovery`: tables of what runs.
+//! `weir routes|services|endpoints|listeners|certs|discovery|proxies`: tables of what runs.
 
+mod certs;
 mod discovery;
+mod edges;
 mod endpoints;
 mod listeners;
+mod proxies;
 mod routes;
 mod services;
 
@@ -37,10 +40,28 @@ Examples:
   weir listeners
   weir listeners get web";
 
+pub(crate) const CERTS_HELP: &str = "\
+Examples:
+  weir certs                              # what expires first is at the top
+  weir certs -o wide
+  weir certs get /run/secrets/tls.crt";
+
 pub(crate) const DISCOVERY_HELP: &str = "\
 Examples:
   weir discovery                          # every container seen, in or out, and why; label errors below
   weir discovery get shop-1";
+
+pub(crate) const PROXIES_HELP: &str = "\
+Examples:
+  weir proxies                            # who follows, and how far each has come
+  weir proxies --watch
+  weir proxies get edge-1                 # with its load, and what it is not told";
+
+pub(crate) const EDGES_HELP: &str = "\
+Examples:
+  weir edges                              # who calls whom, secured or not, how often and how well
+  weir edges --watch
+  weir edges -o wide                      # with identities";
 
 /// Options of every list.
 #[derive(Debug, Args)]
@@ -70,7 +91,10 @@ pub(crate) enum Kind {
     Services,
     Endpoints,
     Listeners,
+    Certs,
     Discovery,
+    Proxies,
+    Edges,
 }
 
 impl Kind {
@@ -80,7 +104,10 @@ impl Kind {
             Self::Services => "/api/v1/services",
             Self::Endpoints => "/api/v1/endpoints",
             Self::Listeners => "/api/v1/listeners",
+            Self::Certs => "/api/v1/certs",
             Self::Discovery => "/api/v1/discovery",
+            Self::Proxies => "/api/v1/proxies",
+            Self::Edges => "/api/v1/edges",
         }
     }
 
@@ -91,21 +118,29 @@ impl Kind {
             Self::Services => "services",
             Self::Endpoints => "endpoints",
             Self::Listeners => "listeners",
+            Self::Certs => "certs",
             Self::Discovery => "containers",
+            Self::Proxies => "proxies",
+            Self::Edges => "edges",
         }
     }
 
     /// What one of them is called.
     fn singular(self) -> &'static str {
-        self.plural().trim_end_matches('s')
+        match self {
+            Self::Proxies => "proxy",
+            _ => self.plural().trim_end_matches('s'),
+        }
     }
 
     /// The keys that `get` looks into.
     fn keys(self) -> &'static [&'static str] {
         match self {
-            Self::Routes | Self::Services | Self::Listeners => &["name"],
+            Self::Routes | Self::Services | Self::Listeners | Self::Proxies => &["name"],
+            Self::Certs => &["name", "fingerprint"],
             Self::Endpoints => &["id", "address"],
             Self::Discovery => &["container", "id"],
+            Self::Edges => &["server", "client"],
         }
     }
 }
@@ -132,7 +167,10 @@ fn table(kind: Kind, value: Value, printer: Printer) -> Result<String, Failure> 
         Kind::Services => Ok(services::render(&read(value)?, printer)),
         Kind::Endpoints => Ok(endpoints::render(&read(value)?, printer)),
         Kind::Listeners => Ok(listeners::render(&read(value)?, printer)),
+        Kind::Certs => Ok(certs::render(&read(value)?, printer)),
         Kind::Discovery => Ok(discovery::render(&read(value)?, printer)),
+        Kind::Proxies => Ok(proxies::render(&read(value)?, printer)),
+        Kind::Edges => Ok(edges::render(&read(value)?, printer)),
     }
 }
 

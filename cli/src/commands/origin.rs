@@ -2,14 +2,14 @@
 
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
 use tokio_util::sync::CancellationToken;
 
 use crate::exit::{Exit, Failure, Outcome};
-use crate::origin::{Defaults, Identity, Origin, Plain, Worker};
+use crate::origin::{Defaults, Identity, Origin, Own, Plain, Tls, Worker};
 use crate::signals::Ending;
 use crate::units;
 
@@ -22,17 +22,32 @@ What it answers (by path, or by query on any path):
   /bytes/1048576        that many bytes, with a Content-Length
   /stream/20            chunks, ?interval=100ms apart, without a Content-Length
   /echo                 the request's body, as it comes
-  /ws                   a WebSocket that echoes
+  /ws                   a WebSocket that echoes, over HTTP/1.1 and HTTP/2
   /headers              the request's headers
   /trailers             two chunks and trailers, if the request says `TE: trailers`
   /healthz, /ready, /live
                         200, or what `POST /healthz?status=503` has set
   /hang, /close, /early no answer; a closed connection; an answer before the body is read
 
+It speaks HTTP/1.1 and HTTP/2 on the same port; the JSON tells which, and what TLS agreed on.
+
+Over gRPC it is weir.origin.v1.Echo, whose messages are bytes of any kind:
+  Unary, Bidi           each message back
+  ServerStream          a message x-origin-count times (3), x-origin-interval apart
+  ClientStream          how many messages and bytes came
+  Describe              the JSON of above, as the message
+and grpc.health.v1.Health (Check, Watch), which says what /healthz says. Metadata asks for more:
+  x-origin-delay: 250ms         before the answer
+  x-origin-status: 14           how the call ends, with x-origin-message
+  x-origin-fail: 10%            every tenth call as unavailable
+  x-origin-http-status: 503     no gRPC at all, as something in between might answer
+
 Examples:
   weir origin --listen 127.0.0.1:9001 --name shop-1 --version stable
   weir origin --listen 127.0.0.1:9001 --count 3        # three ports: 9001, 9002, 9003
   weir origin --version canary --fail 10% --delay 50ms
+  weir origin --tls                                     # a certificate made now, for localhost
+  weir origin --tls-cert a.crt --tls-key a.key --client-ca clients.pem --alpn http/1.1
   weir origin --tcp 127.0.0.1:9001 --udp 127.0.0.1:9001   # says `NAME VERSION`, then echoes; no HTTP";
 
 /// A small test origin for demos, examples and tests
@@ -53,6 +68,31 @@ pub(crate) struct OriginArgs {
     /// Also a UDP server here, which puts its name and version in front of a datagram and sends it back
     #[arg(long, value_name = "ADDR", value_delimiter = ',')]
     udp: Vec<SocketAddr>,
+    /// Speak TLS, with a certificate made now for localhost, 127.0.0.1 and ::1
+    #[arg(long)]
+    tls: bool,
+    /// Speak TLS with this certificate, its chain behind it (PEM)
+    #[arg(
+        long,
+        value_name = "FILE",
+        requires = "tls_key",
+        conflicts_with = "tls"
+    )]
+    tls_cert: Option<PathBuf>,
+    /// The key of that certificate (PEM: PKCS#8, SEC1 or PKCS#1)
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    tls_key: Option<PathBuf>,
+    /// Ask clients for a certificate that one of these signed (PEM); those without one are refused
+    #[arg(long, value_name = "FILE")]
+    client_ca: Option<PathBuf>,
+    /// Protocols offered by ALPN, the preferred one first
+    #[arg(
+        long,
+        value_name = "PROTOCOL",
+        value_delimiter = ',',
+        default_value = "h2,http/1.1"
+    )]
+    alpn: Vec<String>,
     /// The name it answers with, also in `x-origin-name`
     #[arg(long, default_value = "origin", env = "WEIR_ORIGIN_NAME")]
     name: String,
@@ -159,6 +199,7 @@ fn bind(args: &OriginArgs) -> Result<Vec<Origin>, Failure> {
     let ports = addresses
         .iter()
         .flat_map(|first| (0..args.count.get()).map(move |k| (*first, k)));
+    let tls = tls(args)?;
     let many = addresses.len() * args.count.get() > 1;
     let mut origins = Vec::new();
     for (first, k) in ports {
@@ -173,9 +214,25 @@ fn bind(args: &OriginArgs) -> Result<Vec<Origin>, Failure> {
             Failure::runtime(format!("cannot listen on {address}: {e}"))
                 .help("choose another --listen; port 0 takes a free one")
         })?;
-        origins.push(origin);
+        origins.push(origin.with_tls(tls.clone()));
     }
     Ok(origins)
+}
+
+/// `None` for an origin in clear.
+fn tls(args: &OriginArgs) -> Result<Option<Tls>, Failure> {
+    let own = match (&args.tls_cert, &args.tls_key) {
+        (Some(cert), Some(key)) => Own::Files { cert, key },
+        _ if args.tls => Own::SelfSigned,
+        _ if args.client_ca.is_some() => {
+            let why = "--client-ca needs --tls, or --tls-cert and --tls-key";
+            return Err(Failure::new(Exit::Usage, why));
+        }
+        _ => return Ok(None),
+    };
+    Tls::build(own, &args.alpn, args.client_ca.as_deref())
+        .map(Some)
+        .map_err(Failure::runtime)
 }
 
 /// The addresses below HTTP, all under the one name.

@@ -23,6 +23,8 @@ Examples:
   weir run -c weir.yaml                   # a file, re-read when it changes
   weir run -c conf.d/ --docker            # both
   weir run --docker=tcp://127.0.0.1:2375 --network edge --listen 0.0.0.0:80
+  weir run --swarm --network shop_edge    # in a container on a Swarm manager
+  weir run --docker --listen 0.0.0.0:8080 --https 0.0.0.0:8443   # both; try: curl -k https://localhost:8443/
   weir run -c weir.yaml --admin-listen unix:///run/weir/admin.sock
 
 Signals: SIGTERM and SIGINT drain, a second one leaves at once. Files are watched; SIGHUP is not needed.
@@ -38,12 +40,21 @@ pub(crate) struct RunArgs {
     /// Watch the labels of a Docker engine [default endpoint: unix:///var/run/docker.sock]
     #[arg(long, value_name = "ENDPOINT", num_args = 0..=1, require_equals = true)]
     docker: Option<Option<String>>,
+    /// Watch the services of a Docker Swarm, at a manager [default endpoint: unix:///var/run/docker.sock]
+    #[arg(long, value_name = "ENDPOINT", num_args = 0..=1, require_equals = true)]
+    swarm: Option<Option<String>>,
     /// Reach containers in this Docker network
     #[arg(long, value_name = "NAME")]
     network: Option<String>,
-    /// Listen here for HTTP; may be repeated [default without listeners in a file: 0.0.0.0:8080]
+    /// Listen here for HTTP; may be repeated [default without --https and listeners in a file: 0.0.0.0:8080]
     #[arg(long, value_name = "ADDR")]
     listen: Vec<SocketAddr>,
+    /// Listen here for HTTPS, with a self-signed certificate for development; may be repeated
+    ///
+    /// It is for localhost and every exact host of the routes, and stays the same over restarts in the state directory.
+    /// No client trusts it; certificates of your own go into a file, under listeners[].tls.
+    #[arg(long, value_name = "ADDR")]
+    https: Vec<SocketAddr>,
     /// Where the admin API listens: HOST:PORT or unix:///PATH [default: 127.0.0.1:9900]
     #[arg(long, value_name = "ADDR", value_parser = admin_bind)]
     admin_listen: Option<AdminBind>,
@@ -96,8 +107,10 @@ pub(crate) fn run(args: RunArgs, global: &Global) -> Outcome {
     let overlay = Overlay {
         files: args.config,
         docker: args.docker,
+        swarm: args.swarm,
         network: args.network,
         listen: args.listen,
+        https: args.https,
         admin: args.admin_listen,
         token_file: global.token_file.clone(),
         access_log: args.access_log.map(Into::into),

@@ -4,7 +4,9 @@ use std::fmt::Write;
 
 use clap::Args;
 use serde_json::Value;
-use weir_control::api::types::{ConfigState, ConfigStatus, Provider, ProviderState, Reply, Status};
+use weir_control::api::types::{
+    ConfigState, ConfigStatus, Provider, ProviderState, ProxyCounts, Reply, Status,
+};
 
 use crate::client::{Client, read};
 use crate::commands::check::plural;
@@ -63,6 +65,9 @@ fn render(status: &Status, printer: Printer) -> String {
     for provider in &status.providers {
         line(&provider.name, describe(provider, printer));
     }
+    if status.proxies.total() > 0 {
+        line("proxies", proxies(status.proxies, printer));
+    }
     if status.overrides > 0 {
         let text = format!(
             "{} set by hand; see `weir canary list`",
@@ -70,10 +75,43 @@ fn render(status: &Status, printer: Printer) -> String {
         );
         line("overrides", printer.paint(Tone::Warn, &text));
     }
+    if status.documents > 0 {
+        let text = format!(
+            "{} applied; see `weir apply --list`",
+            plural(status.documents, "document")
+        );
+        line("documents", text);
+    }
+    if let Some(pinned) = &status.pinned {
+        let text = format!(
+            "PINNED to generation {} by {} since {}: files and labels change no service and no route until \
+             `weir rollback --clear`",
+            pinned.generation, pinned.by, pinned.since
+        );
+        line("rollback", printer.paint(Tone::Warn, &text));
+    }
     let nowhere = || printer.paint(Tone::Warn, "nowhere: changes by hand last until a restart");
     line("state", status.state_dir.clone().unwrap_or_else(nowhere));
+    if let Some(problem) = &status.state_problem {
+        line("", printer.paint(Tone::Bad, problem));
+    }
     out.push_str(&alarms(status, printer));
     out
+}
+
+/// `3 synced, 1 STALE; see weir proxies`
+fn proxies(counts: ProxyCounts, printer: Printer) -> String {
+    let part = |count: usize, tone, word: &str| {
+        (count > 0).then(|| printer.paint(tone, &format!("{count} {word}")))
+    };
+    let parts = [
+        part(counts.synced, Tone::Good, "synced"),
+        part(counts.syncing, Tone::Warn, "syncing"),
+        part(counts.stale, Tone::Bad, "STALE"),
+        part(counts.refused, Tone::Bad, "REFUSED"),
+    ];
+    let parts: Vec<String> = parts.into_iter().flatten().collect();
+    format!("{}; see `weir proxies`", parts.join(", "))
 }
 
 fn generation(status: &Status, printer: Printer) -> String {
@@ -157,6 +195,11 @@ fn alarms(status: &Status, printer: Printer) -> String {
             let _ = writeln!(out, "{severity}: {source}: {}{help}", problem.message);
         }
     }
+    let left_out = status.pinned.iter().flat_map(|pinned| &pinned.left_out);
+    for left_out in left_out {
+        let text = format!("left out of the generation that was gone back to: {left_out}");
+        let _ = writeln!(out, "{}", printer.paint(Tone::Bad, &text));
+    }
     if !status.apply_errors.is_empty() {
         let text = format!(
             "GENERATION {} IS NOT FULLY APPLIED:",
@@ -174,6 +217,7 @@ fn alarms(status: &Status, printer: Printer) -> String {
 mod tests {
     use super::*;
     use crate::output::Format;
+    use weir_control::api::types::PinInfo;
 
     fn status(state: ConfigState) -> Status {
         Status {
@@ -194,9 +238,22 @@ mod tests {
                 rendered: "error: unknown key".into(),
             },
             providers: Vec::new(),
+            proxies: ProxyCounts {
+                synced: 2,
+                stale: 1,
+                ..ProxyCounts::default()
+            },
             warnings: 0,
             overrides: 1,
+            documents: 2,
+            pinned: Some(PinInfo {
+                generation: 2,
+                by: "cli".into(),
+                since: "2026-11-22T02:01:00Z".into(),
+                left_out: vec!["service bank: no TLS".into()],
+            }),
             state_dir: None,
+            state_problem: Some("the disk is full".into()),
         }
     }
 
@@ -214,11 +271,20 @@ mod tests {
         );
         assert!(text.contains("error: unknown key"), "{text}");
         assert!(text.contains("4, while 3 is in force"), "{text}");
+        assert!(text.contains("2 synced, 1 STALE"), "{text}");
         assert!(
             text.contains("listener web: 0.0.0.0:8080 is taken"),
             "{text}"
         );
         let text = render(&status(ConfigState::Partial), printer);
         assert!(text.contains("ONLY PARTLY IN FORCE"), "{text}");
+        for part in [
+            "2 documents applied",
+            "PINNED to generation 2 by cli",
+            "service bank: no TLS",
+            "the disk is full",
+        ] {
+            assert!(text.contains(part), "no {part:?} in {text}");
+        }
     }
 }

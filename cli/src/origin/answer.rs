@@ -1,18 +1,22 @@
 //! One request to one answer, as its [`Plan`] says.
 
 use std::io;
-use std::sync::atomic::{AtomicU16, AtomicU64, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use http::header::{ACCEPT, CONTENT_TYPE};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use serde_json::{Map, Value, json};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::body::{self, Answer, full};
+use super::grpc;
 use super::identity::Identity;
 use super::plan::{Defaults, Kind, Plan};
+use super::tls::Session;
 use super::websocket;
 
 const NAME: HeaderName = HeaderName::from_static("x-origin-name");
@@ -23,16 +27,18 @@ pub(super) struct Origin {
     identity: Identity,
     defaults: Defaults,
     /// What `/healthz` answers.
-    health: AtomicU16,
+    health: watch::Sender<u16>,
     /// Requests that were asked to fail by share, so that the share is kept exactly.
     shared_out: AtomicU64,
 }
 
-/// What an upgraded connection needs of its server.
+/// What is known of the connection, and what an upgraded one needs of its server.
 #[derive(Clone)]
 pub(super) struct Context {
     pub(super) tasks: TaskTracker,
     pub(super) stop: CancellationToken,
+    /// `None` in clear.
+    pub(super) session: Option<Arc<Session>>,
 }
 
 impl Origin {
@@ -40,7 +46,7 @@ impl Origin {
         Self {
             identity,
             defaults,
-            health: AtomicU16::new(200),
+            health: watch::Sender::new(200),
             shared_out: AtomicU64::new(0),
         }
     }
@@ -52,14 +58,29 @@ impl Origin {
         context: Context,
     ) -> io::Result<Response<Answer>> {
         let uri = request.uri();
-        let mut response = match Plan::read(uri.path(), uri.query().unwrap_or(""), self.defaults) {
-            Ok(plan) => self.carry_out(plan, request, &context).await?,
-            Err(why) => status(StatusCode::BAD_REQUEST, full(format!("{why}\n"))),
+        let mut response = if grpc::is_call(&request) {
+            self.call(request, &context).await
+        } else {
+            match Plan::read(uri.path(), uri.query().unwrap_or(""), self.defaults) {
+                Ok(plan) => self.carry_out(plan, request, &context).await?,
+                Err(why) => status(StatusCode::BAD_REQUEST, full(format!("{why}\n"))),
+            }
         };
         let headers = response.headers_mut();
         headers.insert(NAME, self.identity.name_header.clone());
         headers.insert(VERSION, self.identity.version_header.clone());
         Ok(response)
+    }
+
+    async fn call(&self, request: Request<Incoming>, context: &Context) -> Response<Answer> {
+        let description = self.describe(&request, context).to_string();
+        let peer = grpc::Peer {
+            defaults: self.defaults,
+            health: &self.health,
+            fails: &|tenths| self.fails(tenths),
+            context,
+        };
+        grpc::answer(request, description, peer).await
     }
 
     async fn carry_out(
@@ -76,7 +97,7 @@ impl Origin {
             return Ok(status(StatusCode::INTERNAL_SERVER_ERROR, full(text)));
         }
         let body = match plan.kind {
-            Kind::Identity => return Ok(self.introduce(&plan, &request)),
+            Kind::Identity => return Ok(self.introduce(&plan, &request, context)),
             Kind::WebSocket => return Ok(websocket::upgrade(&mut request, context)),
             Kind::Health { set } => return Ok(self.health(set, request.method())),
             Kind::Hang => std::future::pending().await,
@@ -102,36 +123,48 @@ impl Origin {
         (n + 1).wrapping_mul(share) / 1000 > n.wrapping_mul(share) / 1000
     }
 
-    fn introduce(&self, plan: &Plan, request: &Request<Incoming>) -> Response<Answer> {
+    fn introduce(
+        &self,
+        plan: &Plan,
+        request: &Request<Incoming>,
+        context: &Context,
+    ) -> Response<Answer> {
         let code = code(plan.status);
         if !plan.json && !accepts_json(request.headers()) {
             return status(code, full(self.identity.line.clone()));
         }
-        let uri = request.uri();
-        let value = json!({
-            "name": self.identity.name,
-            "version": self.identity.version,
-            "method": request.method().as_str(),
-            "path": uri.path(),
-            "query": uri.query().unwrap_or(""),
-            "httpVersion": format!("{:?}", request.version()),
-            "headers": object(request.headers()),
-        });
+        let value = self.describe(request, context);
         let mut response = status(code, full(format!("{value}\n")));
         let kind = HeaderValue::from_static("application/json");
         response.headers_mut().insert(CONTENT_TYPE, kind);
         response
     }
 
+    /// Who answers, and all that is known of a request and its connection.
+    fn describe(&self, request: &Request<Incoming>, context: &Context) -> Value {
+        let uri = request.uri();
+        json!({
+            "name": self.identity.name,
+            "version": self.identity.version,
+            "method": request.method().as_str(),
+            "path": uri.path(),
+            "query": uri.query().unwrap_or(""),
+            "authority": uri.authority().map(http::uri::Authority::as_str),
+            "httpVersion": format!("{:?}", request.version()),
+            "headers": object(request.headers()),
+            "tls": context.session.as_ref().map(|session| &session.json),
+        })
+    }
+
     fn health(&self, set: Option<u16>, method: &Method) -> Response<Answer> {
         if let Some(code) = set.filter(|_| method == Method::POST) {
-            self.health.store(code, Ordering::Relaxed);
+            self.health.send_replace(code);
             return status(
                 StatusCode::OK,
                 full(format!("/healthz answers {code} from now on\n")),
             );
         }
-        let code = code(self.health.load(Ordering::Relaxed));
+        let code = code(*self.health.borrow());
         status(code, full(format!("{}\n", code.as_u16())))
     }
 }

@@ -1,4 +1,7 @@
-//! WebSocket echo: the handshake of RFC 6455, section 4.2.2, then every message back.
+//! WebSocket echo: a handshake, then every message back.
+//!
+//! Over HTTP/1.1 the handshake is an upgrade (RFC 6455, section 4.2.2), over HTTP/2 an extended
+//! CONNECT (RFC 8441, section 5), which needs neither a key nor an answer to it.
 
 use futures_util::{SinkExt, StreamExt};
 use http::header::{
@@ -6,6 +9,7 @@ use http::header::{
 };
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
+use hyper::ext::Protocol;
 use hyper_util::rt::TokioIo;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
@@ -15,8 +19,12 @@ use tokio_tungstenite::tungstenite::protocol::Role;
 use super::answer::Context;
 use super::body::{Answer, full};
 
-/// Answers 101 and starts the echo, or 426 when this is no WebSocket handshake.
+/// Answers 101, or 200 over HTTP/2, and starts the echo; or 426 when this is no WebSocket handshake.
 pub(super) fn upgrade(request: &mut Request<Incoming>, context: &Context) -> Response<Answer> {
+    if is_extended_connect(request) {
+        start(request, context);
+        return Response::new(full(""));
+    }
     let Some(accept) = accept_key(request.method(), request.headers()) else {
         let mut response = Response::new(full(
             "this path speaks WebSocket: send Upgrade: websocket\n",
@@ -27,6 +35,18 @@ pub(super) fn upgrade(request: &mut Request<Incoming>, context: &Context) -> Res
             .insert(UPGRADE, HeaderValue::from_static("websocket"));
         return response;
     };
+    start(request, context);
+    let mut response = Response::new(full(""));
+    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    let headers = response.headers_mut();
+    headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
+    headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+    headers.insert(SEC_WEBSOCKET_ACCEPT, accept);
+    response
+}
+
+/// The echo, once the answer has left.
+fn start(request: &mut Request<Incoming>, context: &Context) {
     let upgrading = hyper::upgrade::on(request);
     let stop = context.stop.clone();
     context.tasks.spawn(async move {
@@ -35,13 +55,15 @@ pub(super) fn upgrade(request: &mut Request<Incoming>, context: &Context) -> Res
             WebSocketStream::from_raw_socket(TokioIo::new(stream), Role::Server, None).await;
         echo(socket, stop).await;
     });
-    let mut response = Response::new(full(""));
-    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
-    let headers = response.headers_mut();
-    headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
-    headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
-    headers.insert(SEC_WEBSOCKET_ACCEPT, accept);
-    response
+}
+
+/// Whether a request asks for WebSocket by `:protocol`.
+fn is_extended_connect<B>(request: &Request<B>) -> bool {
+    let protocol = request.extensions().get::<Protocol>();
+    let version = request.headers().get(SEC_WEBSOCKET_VERSION);
+    request.method() == Method::CONNECT
+        && protocol.is_some_and(|protocol| protocol.as_str() == "websocket")
+        && version.is_some_and(|version| version == "13")
 }
 
 /// The answer to a handshake's key; `None` when a part of the handshake is missing.
@@ -111,6 +133,19 @@ mod tests {
         let answer = accept_key(&Method::GET, &good).unwrap();
         assert_eq!(answer, "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
         assert!(accept_key(&Method::POST, &good).is_none());
+    }
+
+    #[test]
+    fn an_extended_connect_needs_its_protocol_and_version() {
+        let request = |protocol: &'static str, version: &str| {
+            let request = Request::builder().method(Method::CONNECT);
+            let request = request.extension(Protocol::from_static(protocol));
+            let request = request.header(SEC_WEBSOCKET_VERSION, version);
+            is_extended_connect(&request.body(()).unwrap())
+        };
+        assert!(request("websocket", "13"));
+        assert!(!request("connect-udp", "13"));
+        assert!(!request("websocket", "8"));
     }
 
     #[test]

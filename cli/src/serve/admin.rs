@@ -2,16 +2,16 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use axum::Router;
-use rustix::fs::Mode;
 use tokio_util::sync::CancellationToken;
 use weir_config::settings::AdminBind;
 
+use super::socket;
 use crate::exit::Failure;
 
 /// How long a last scrape may take when the process ends.
@@ -145,28 +145,7 @@ fn bind_unix(path: &Path) -> Result<UnixListener, Failure> {
         ))
         .help("change admin.bind in the configuration, or give --admin-listen")
     };
-    match UnixStream::connect(path) {
-        Ok(_) => return Err(refuse("another process listens on it".into())),
-        // The file of a process that is gone; what is no socket is left alone, and bind refuses.
-        Err(e) if e.kind() == io::ErrorKind::ConnectionRefused => {
-            if is_socket(path) {
-                std::fs::remove_file(path).map_err(|e| refuse(e.to_string()))?;
-            }
-        }
-        Err(_) => {}
-    }
-    // Not chmod after bind: in between anybody could connect.
-    let before = rustix::process::umask(Mode::from_bits_truncate(0o177));
-    let bound = UnixListener::bind(path);
-    rustix::process::umask(before);
-    let listener = bound.map_err(|e| refuse(e.to_string()))?;
-    listener.set_nonblocking(true)?;
-    Ok(listener)
-}
-
-fn is_socket(path: &Path) -> bool {
-    use std::os::unix::fs::FileTypeExt;
-    std::fs::symlink_metadata(path).is_ok_and(|meta| meta.file_type().is_socket())
+    socket::listen(path, None).map_err(refuse)
 }
 
 fn taken(address: SocketAddr, error: &io::Error) -> Failure {
@@ -186,30 +165,6 @@ fn holder(port: u16) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::unix::fs::PermissionsExt;
-
-    #[test]
-    fn a_socket_is_for_its_user_alone_and_a_stale_one_is_replaced() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("admin.sock");
-        let first = bind_unix(&path).unwrap();
-        let mode = std::fs::metadata(&path).unwrap().permissions().mode();
-        assert_eq!(mode & 0o777, 0o600);
-        let refused = bind_unix(&path).unwrap_err().to_string();
-        assert!(refused.contains("another process listens"), "{refused}");
-        drop(first);
-        assert!(path.exists(), "a listener leaves its file behind");
-        bind_unix(&path).unwrap();
-    }
-
-    #[test]
-    fn a_file_that_is_no_socket_is_left_alone() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("precious");
-        std::fs::write(&path, "data").unwrap();
-        assert!(bind_unix(&path).is_err());
-        assert_eq!(std::fs::read(&path).unwrap(), b"data");
-    }
 
     #[test]
     fn a_taken_port_is_named_with_its_setting_and_how_to_find_its_holder() {

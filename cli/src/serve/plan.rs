@@ -2,10 +2,9 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use weir_config::model::Source;
-use weir_config::settings::{AccessLogFormat, AdminBind, DockerSettings, Settings};
+use weir_config::settings::{AccessLogFormat, AdminBind, DockerSettings, Settings, SwarmSettings};
 use weir_config::{Diagnostic, Fragment, diagnostic, file};
 
 use crate::exit::{Exit, Failure};
@@ -20,8 +19,12 @@ pub(crate) struct Overlay {
     pub(crate) files: Vec<PathBuf>,
     /// `--docker`, with the endpoint where one was given.
     pub(crate) docker: Option<Option<String>>,
+    /// `--swarm`, likewise.
+    pub(crate) swarm: Option<Option<String>>,
     pub(crate) network: Option<String>,
     pub(crate) listen: Vec<SocketAddr>,
+    /// As `listen`, over TLS with a certificate for development.
+    pub(crate) https: Vec<SocketAddr>,
     pub(crate) admin: Option<AdminBind>,
     pub(crate) token_file: Option<PathBuf>,
     pub(crate) access_log: Option<AccessLogFormat>,
@@ -73,29 +76,46 @@ impl Plan {
     }
 }
 
-/// The listeners of `--listen`; without any, and none in the files, the default one.
+/// The listeners of `--listen` and `--https`; without any, and none in the files, the default one.
 fn listeners(overlay: &Overlay, none_in_files: bool) -> Fragment {
-    let mut addresses = overlay.listen.clone();
-    if addresses.is_empty() && none_in_files {
-        addresses.push(DEFAULT_LISTEN);
+    let mut plain = overlay.listen.clone();
+    if plain.is_empty() && overlay.https.is_empty() && none_in_files {
+        plain.push(DEFAULT_LISTEN);
     }
+    // `web` and `websecure` are the names that labels and examples use; a file's own listeners may use them too.
+    let name = |first: &str, option: &str, i: usize| match (i, none_in_files) {
+        (0, true) => first.to_owned(),
+        _ => format!("{option}-{}", i + 1),
+    };
+    let source = |option: &str, address| Source::Other(format!("--{option} {address}").into());
     let mut base = Fragment::default();
-    for (i, address) in addresses.iter().enumerate() {
-        // `web` is the name that labels and examples use; a file's own listeners may use it too.
-        let name = match (i, none_in_files) {
-            (0, true) => "web".to_owned(),
-            _ => format!("listen-{}", i + 1),
-        };
-        let source = Source::Other(Arc::from(format!("--listen {address}")));
-        base.merge(Fragment::with_listener(&name, *address, source));
+    for (i, address) in plain.into_iter().enumerate() {
+        let (name, source) = (name("web", "listen", i), source("listen", address));
+        base.merge(Fragment::with_listener(&name, address, source));
+    }
+    for (i, address) in overlay.https.iter().enumerate() {
+        let (name, source) = (name("websecure", "https", i), source("https", *address));
+        base.merge(Fragment::with_self_signed_listener(&name, *address, source));
     }
     base
 }
 
 fn apply(settings: &mut Settings, overlay: Overlay) {
     // Without a file and without an address to ask, labels are all there can be.
-    let wanted = overlay.docker.is_some() || overlay.network.is_some() || overlay.files.is_empty();
-    if wanted {
+    let asks_swarm = overlay.swarm.is_some() || settings.swarm.is_some();
+    let unsaid = !asks_swarm && (overlay.network.is_some() || overlay.files.is_empty());
+    if let Some(endpoint) = overlay.swarm {
+        let swarm = settings.swarm.get_or_insert_with(SwarmSettings::default);
+        if let Some(endpoint) = endpoint {
+            swarm.endpoint = endpoint;
+        }
+    }
+    if let Some(swarm) = &mut settings.swarm
+        && overlay.network.is_some()
+    {
+        swarm.network.clone_from(&overlay.network);
+    }
+    if overlay.docker.is_some() || unsaid || settings.docker.is_some() {
         let docker = settings.docker.get_or_insert_with(DockerSettings::default);
         if let Some(Some(endpoint)) = overlay.docker {
             docker.endpoint = endpoint;
@@ -144,6 +164,46 @@ mod tests {
     }
 
     #[test]
+    fn listeners_of_the_command_line_are_named_so_that_no_file_is_in_the_way() {
+        let (_dir, path) = file("listeners: [{ name: web, bind: 127.0.0.1:8081 }]\n");
+        let address = |port: u16| SocketAddr::from(([127, 0, 0, 1], port));
+        let names = |files: &[PathBuf], listen: &[u16], https: &[u16]| {
+            let overlay = Overlay {
+                files: files.to_vec(),
+                listen: listen.iter().map(|port| address(*port)).collect(),
+                https: https.iter().map(|port| address(*port)).collect(),
+                ..Overlay::default()
+            };
+            let plan = Plan::make(overlay, false).unwrap();
+            let compiled = weir_config::compile(&[plan.base]);
+            assert_eq!(compiled.diagnostics, []);
+            let listeners = compiled.model.listeners.iter();
+            listeners
+                .map(|l| format!("{}:{}:{}", l.name, l.bind.port(), l.tls.is_some()))
+                .collect::<Vec<_>>()
+        };
+        for (files, listen, https, expected) in [
+            (
+                &[][..],
+                &[1, 2][..],
+                &[][..],
+                &["listen-2:2:false", "web:1:false"][..],
+            ),
+            (
+                &[],
+                &[1],
+                &[2, 3],
+                &["https-2:3:true", "web:1:false", "websecure:2:true"],
+            ),
+            // Who asks for TLS alone gets nothing else.
+            (&[], &[], &[2], &["websecure:2:true"]),
+            (&[path], &[1], &[2], &["https-1:2:true", "listen-1:1:false"]),
+        ] {
+            assert_eq!(names(files, listen, https), expected);
+        }
+    }
+
+    #[test]
     fn a_file_with_listeners_gets_no_other_and_no_discovery() {
         let (_dir, path) = file("listeners: [{ name: web, bind: 127.0.0.1:8081 }]\n");
         let plan = Plan::make(
@@ -177,6 +237,25 @@ mod tests {
             "tcp://127.0.0.1:2375"
         );
         assert_eq!(plan.file_settings.unwrap().workers, Some(3));
+    }
+
+    #[test]
+    fn a_swarm_is_asked_in_place_of_the_engine_or_beside_it() {
+        let with = |docker: Option<Option<String>>| {
+            let overlay = Overlay {
+                swarm: Some(None),
+                docker,
+                network: Some("edge".into()),
+                ..Overlay::default()
+            };
+            Plan::make(overlay, false).unwrap().settings
+        };
+        let alone = with(None);
+        assert!(alone.docker.is_none());
+        assert_eq!(alone.swarm.unwrap().network.as_deref(), Some("edge"));
+        let both = with(Some(None));
+        assert_eq!(both.docker.unwrap().network.as_deref(), Some("edge"));
+        assert!(both.swarm.is_some());
     }
 
     #[test]

@@ -21,7 +21,9 @@ routes:
 #[test]
 fn a_command_that_does_not_exist_is_a_usage_error() {
     for args in [
-        &["rollback", "3"][..],
+        &["rollback"][..],
+        &["apply"],
+        &["history", "get"],
         &["top"],
         &["sidecar"],
         &["check"],
@@ -79,7 +81,13 @@ spec: {{ host: shop.prod.svc.cluster.local, trafficPolicy: {{ {policy} }} }}
     for (policy, exit, part) in [
         ("connectionPool: { tcp: { maxConnections: 5 } }", 0, ""),
         ("tunnel: {}", 4, "trafficPolicy.tunnel"),
-        ("tls: { mode: SIMPLE }", 3, "tls mode SIMPLE"),
+        ("tls: { mode: SIMPLE }", 0, ""),
+        ("tls: { mode: ISTIO_MUTUAL }", 3, "tls mode ISTIO_MUTUAL"),
+        (
+            "tls: { mode: SIMPLE, caCertificates: /nowhere/ca.pem }",
+            3,
+            "/nowhere/ca.pem: there is no such file",
+        ),
         ("connectionPol: {}", 3, "did you mean \"connectionPool\"?"),
     ] {
         let (dir, path) = file("weir.yaml", &rule(policy));
@@ -90,6 +98,32 @@ spec: {{ host: shop.prod.svc.cluster.local, trafficPolicy: {{ {policy} }} }}
             assert_eq!(output.status.code(), Some(exit), "{policy}: {errors}");
             assert!(errors.contains(part), "{policy}: {errors}");
         }
+    }
+}
+
+#[test]
+fn check_warns_of_a_certificate_that_has_expired() {
+    let certs = concat!(env!("CARGO_MANIFEST_DIR"), "/../config/tests/golden/certs");
+    let tls = |name: &str| {
+        format!(
+            "protocol: https, tls: {{ certificates: [{{ cert: {certs}/{name}.crt, key: {certs}/{name}.key }}] }}"
+        )
+    };
+    let config = |name: &str| {
+        format!(
+            "listeners: [{{ name: web, bind: 127.0.0.1:1, {} }}]\n",
+            tls(name)
+        )
+    };
+    for (name, exit, part) in [
+        ("expired", 4, "the certificate expired on 2021-01-01"),
+        ("nowhere", 3, "there is no such file"),
+    ] {
+        let (_dir, path) = file("weir.yaml", &config(name));
+        let output = run(&["check", "--strict", &path]);
+        let errors = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(exit), "{name}: {errors}");
+        assert!(errors.contains(part), "{name}: {errors}");
     }
 }
 

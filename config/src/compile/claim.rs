@@ -1,7 +1,7 @@
-//! Who holds a host: files before labels, then the oldest claim.
+//! Who holds a host: files before applied documents, those before labels, then the oldest claim.
 //!
-//! Labels are written by whoever may start a container. A container opts in and may add a host, but
-//! it cannot take requests for a host and path that another owner already answers.
+//! Labels are written by whoever may start a container, and documents by whoever has the admin token. They may add a
+//! host, but they cannot take requests for a host and path that another owner already answers.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,7 +9,8 @@ use super::listener::Listeners;
 use super::report::Report;
 use super::route::Draft;
 use crate::diagnostic::Place;
-use crate::model::{HostPattern, PathMatch, Protocol, Route};
+use crate::file::is_document;
+use crate::model::{HostPattern, PathMatch, Protocol, Route, Source};
 
 /// A listener, a host and a path; `None` is every host.
 type Spot = (String, Option<HostPattern>, String);
@@ -112,6 +113,15 @@ fn claim(
             report.error_help(&host.place, message, help);
             return false;
         }
+        if is_document(&host.place.source) && !is_same_file(&host.place, &holder.place) {
+            let message = format!(
+                "{what} already belongs to the route {} ({})",
+                holder.route, holder.place.source
+            );
+            let help = "who holds it keeps it, and a file comes before documents; give the document's route another hostname or path";
+            report.error_help(&host.place, message, help);
+            return false;
+        }
         let message = format!(
             "{what} is also matched by the route {} ({})",
             holder.route, holder.place.source
@@ -133,6 +143,13 @@ fn claim(
         held.entry(spot).or_insert_with(holder);
     }
     true
+}
+
+fn is_same_file(a: &Place, b: &Place) -> bool {
+    match (&a.source, &b.source) {
+        (Source::File { path: a, .. }, Source::File { path: b, .. }) => a == b,
+        _ => false,
+    }
 }
 
 /// `shop.example.com/api`, `everything on the listener db`

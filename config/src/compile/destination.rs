@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::policy::Policies;
 use super::protect;
 use super::report::Report;
+use super::tls::{Keyring, client_tls};
 use crate::diagnostic::{Place, suggest};
 use crate::model::{Endpoint, ServiceName, VersionName};
 use crate::raw::{self, At, Later};
@@ -36,6 +37,7 @@ struct PortPolicies {
 pub(super) fn compile<'a>(
     all: impl Iterator<Item = &'a raw::DestinationRule>,
     services: &BTreeSet<&str>,
+    keyring: &mut Keyring<'_>,
     report: &mut Report,
 ) -> BTreeMap<String, Rule> {
     let mut rules: BTreeMap<String, Rule> = BTreeMap::new();
@@ -49,7 +51,7 @@ pub(super) fn compile<'a>(
         else {
             continue;
         };
-        let mut rule = self::rule(raw, spec, report);
+        let mut rule = self::rule(raw, spec, &host.value, keyring, report);
         let Some(service) = service(host, services, report) else {
             continue;
         };
@@ -97,7 +99,13 @@ fn service(host: &At<String>, services: &BTreeSet<&str>, report: &mut Report) ->
         .map(|name| name.to_string())
 }
 
-fn rule(raw: &raw::DestinationRule, spec: &raw::Spec, report: &mut Report) -> Rule {
+fn rule(
+    raw: &raw::DestinationRule,
+    spec: &raw::Spec,
+    host: &str,
+    keyring: &mut Keyring<'_>,
+    report: &mut Report,
+) -> Rule {
     for (later, name) in [
         (&spec.export_to, "exportTo"),
         (&spec.workload_selector, "workloadSelector"),
@@ -110,23 +118,29 @@ fn rule(raw: &raw::DestinationRule, spec: &raw::Spec, report: &mut Report) -> Ru
     Rule {
         title: name.map_or("without a name".to_owned(), |at| format!("{:?}", at.value)),
         place: raw.meta.place.clone(),
-        policies: traffic.map_or_else(Policies::default, |raw| policies(raw, report)),
-        ports: port_policies(ports.into_iter().flatten(), report),
+        policies: traffic.map_or_else(Policies::default, |raw| {
+            policies(raw, host, keyring, report)
+        }),
+        ports: port_policies(ports.into_iter().flatten(), host, keyring, report),
         versions: versions(spec.subsets.iter().flatten(), report),
         holds: true,
     }
 }
 
-fn policies(raw: &raw::TrafficPolicy, report: &mut Report) -> Policies {
+fn policies(
+    raw: &raw::TrafficPolicy,
+    host: &str,
+    keyring: &mut Keyring<'_>,
+    report: &mut Report,
+) -> Policies {
     for (later, name) in [
         (&raw.tunnel, "tunnel"),
         (&raw.proxy_protocol, "proxyProtocol"),
     ] {
         not_applied(later, &format!("trafficPolicy.{name}"), report);
     }
-    if let Some(raw) = &raw.tls {
-        tls(raw, report);
-    }
+    let tls = raw.tls.as_ref();
+    let tls = tls.and_then(|raw| client_tls(raw, host, keyring, report));
     let pool = raw.connection_pool.as_ref();
     let mut policies = Policies::compile(
         raw.load_balancer.as_ref(),
@@ -134,6 +148,7 @@ fn policies(raw: &raw::TrafficPolicy, report: &mut Report) -> Policies {
         raw.outlier_detection.as_ref(),
         report,
     );
+    policies.tls = tls;
     if let Some(budget) = &raw.retry_budget {
         let http = pool.and_then(|pool| pool.http.as_ref());
         protect::one_retry_limit(http.and_then(|http| http.max_retries.as_ref()), report);
@@ -149,52 +164,22 @@ fn not_applied(later: &Option<Later>, name: &str, report: &mut Report) {
     }
 }
 
-/// Plain text is never sent where TLS was asked for.
-fn tls(raw: &raw::ClientTls, report: &mut Report) {
-    for (later, name) in [
-        (&raw.client_certificate, "clientCertificate"),
-        (&raw.private_key, "privateKey"),
-        (&raw.ca_certificates, "caCertificates"),
-        (&raw.ca_crl, "caCrl"),
-        (&raw.credential_name, "credentialName"),
-        (&raw.subject_alt_names, "subjectAltNames"),
-        (&raw.sni, "sni"),
-        (&raw.insecure_skip_verify, "insecureSkipVerify"),
-    ] {
-        not_applied(later, &format!("tls.{name}"), report);
-    }
-    let Some(mode) = raw.mode.as_ref().filter(|mode| mode.value != "DISABLE") else {
-        return;
-    };
-    let known = ["DISABLE", "SIMPLE", "MUTUAL", "ISTIO_MUTUAL"];
-    if !known.contains(&mode.value.as_str()) {
-        let message = format!("{:?} is not a mode of TLS", mode.value);
-        report.error_help(&mode.place, message, suggest(&mode.value, &known));
-        return;
-    }
-    let message = format!(
-        "tls mode {} is not supported: this version calls endpoints in plain text",
-        mode.value
-    );
-    let help = "the service is left out rather than called in plain text; if that is what you want, remove tls or set mode: DISABLE";
-    report.error_help(&mode.place, message, help);
-}
-
 fn port_policies<'a>(
     all: impl Iterator<Item = &'a raw::PortPolicy>,
+    host: &str,
+    keyring: &mut Keyring<'_>,
     report: &mut Report,
 ) -> Vec<PortPolicies> {
     let mut out: Vec<PortPolicies> = Vec::new();
     for raw in all {
-        let policies = Policies::compile(
+        let mut policies = Policies::compile(
             raw.load_balancer.as_ref(),
             raw.connection_pool.as_ref(),
             raw.outlier_detection.as_ref(),
             report,
         );
-        if let Some(raw) = &raw.tls {
-            tls(raw, report);
-        }
+        let tls = raw.tls.as_ref();
+        policies.tls = tls.and_then(|raw| client_tls(raw, host, keyring, report));
         let number = report
             .required(&raw.port, &raw.meta, "the port of portLevelSettings")
             .and_then(|port| report.required(&port.number, &port.meta, "the number of the port"));

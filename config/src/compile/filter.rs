@@ -30,8 +30,8 @@ pub(super) fn compile(
         };
         let clash = filters.iter().any(|other| clashes(other, &filter));
         if clash {
-            let help = "a rule has at most one FaultInjection, one of RequestRedirect, URLRewrite and DirectResponse, \
-                        and a RequestMirror only where it forwards";
+            let help = "a rule has at most one FaultInjection, StrictTransportSecurity and GrpcWeb, one of RequestRedirect, \
+                        URLRewrite and DirectResponse, and RequestMirror and GrpcWeb only where it forwards";
             report.error_help(
                 &raw.meta.place,
                 "this filter contradicts one before it",
@@ -48,7 +48,12 @@ fn clashes(a: &Filter, b: &Filter) -> bool {
     let copies = |f: &Filter| matches!(f, Filter::Mirror(_));
     let both_faults = matches!((a, b), (Filter::Fault(_), Filter::Fault(_)));
     let unsent = answers(a) && copies(b) || copies(a) && answers(b);
-    alone(a) && alone(b) || both_faults || unsent
+    let twice = matches!(
+        (a, b),
+        (Filter::Hsts(_), Filter::Hsts(_)) | (Filter::GrpcWeb, Filter::GrpcWeb)
+    );
+    let unasked = answers(a) && *b == Filter::GrpcWeb || *a == Filter::GrpcWeb && answers(b);
+    alone(a) && alone(b) || both_faults || unsent || twice || unasked
 }
 
 fn compile_one(
@@ -102,12 +107,18 @@ fn compile_one(
             let raw = report.required(&raw.fault_injection, &raw.meta, "faultInjection")?;
             traffic::fault(raw, report)
         }
+        FilterKind::StrictTransportSecurity => {
+            let default = raw::StrictTransportSecurity::default();
+            let raw = raw.strict_transport_security.as_ref().unwrap_or(&default);
+            Some(hsts(raw, report))
+        }
+        FilterKind::GrpcWeb => Some(Filter::GrpcWeb),
     }
 }
 
 /// Settings of another type than the one named would be ignored in silence otherwise.
 fn foreign(raw: &raw::Filter, kind: FilterKind, report: &mut Report) {
-    let fields: [(FilterKind, &str, Option<&Place>); 8] = [
+    let fields: [(FilterKind, &str, Option<&Place>); 9] = [
         (
             FilterKind::RequestHeaderModifier,
             "requestHeaderModifier",
@@ -148,6 +159,13 @@ fn foreign(raw: &raw::Filter, kind: FilterKind, report: &mut Report) {
             "faultInjection",
             raw.fault_injection.as_ref().map(|m| &m.meta.place),
         ),
+        (
+            FilterKind::StrictTransportSecurity,
+            "strictTransportSecurity",
+            raw.strict_transport_security
+                .as_ref()
+                .map(|m| &m.meta.place),
+        ),
     ];
     for (of, field, place) in fields {
         if let Some(place) = place.filter(|_| of != kind) {
@@ -158,6 +176,35 @@ fn foreign(raw: &raw::Filter, kind: FilterKind, report: &mut Report) {
             );
         }
     }
+}
+
+/// What a browser must have heard to be put on the lists that browsers ship with (hstspreload.org).
+const PRELOAD: u64 = 365 * 24 * 3600;
+
+/// RFC 6797, section 6.1. Default a year.
+fn hsts(raw: &raw::StrictTransportSecurity, report: &mut Report) -> Filter {
+    let age = raw
+        .max_age
+        .as_ref()
+        .map_or(PRELOAD, |at| at.value.0.as_secs());
+    let set = |at: &Option<At<bool>>| at.as_ref().is_some_and(|at| at.value);
+    let (below, preload) = (set(&raw.include_sub_domains), set(&raw.preload));
+    if let Some(at) = raw
+        .preload
+        .as_ref()
+        .filter(|_| preload && (age < PRELOAD || !below))
+    {
+        let help = "set includeSubDomains: true and a maxAge of 365d or more, or remove preload";
+        report.warn(&at.place, "preload is not taken without both of them", help);
+    }
+    let mut value = format!("max-age={age}");
+    if below {
+        value.push_str("; includeSubDomains");
+    }
+    if preload {
+        value.push_str("; preload");
+    }
+    Filter::Hsts(Arc::from(value))
 }
 
 fn redirect(raw: &raw::RequestRedirect, matches: &[Match], report: &mut Report) -> Option<Filter> {

@@ -65,7 +65,8 @@ pub(super) fn value(at: &At<String>, report: &mut Report) -> Option<Arc<str>> {
     Some(Arc::from(at.value.as_str()))
 }
 
-fn edited(at: &At<String>, report: &mut Report) -> Option<Arc<str>> {
+/// A field name that a configuration may write, in lower case.
+pub(super) fn edited(at: &At<String>, report: &mut Report) -> Option<Arc<str>> {
     let name = name(at, report)?;
     if OWN.contains(&&*name) {
         let help = match &*name {

@@ -6,9 +6,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::report::Report;
-use crate::diagnostic::suggest;
+use super::tls::{self, Keyring};
+use super::{authorization, http2};
+use crate::diagnostic::{Place, suggest};
 use crate::model::{
-    Limits, Listener, ListenerName, PathPolicy, Protocol, ProxyProtocol, TrustedHops, UdpLimits,
+    ForwardClientCert, Http2, Limits, Listener, ListenerName, PathPolicy, Protocol, ProxyProtocol,
+    TrustDomain, TrustedHops, UdpLimits,
 };
 use crate::raw::{self, At, millis_or_more};
 
@@ -17,26 +20,37 @@ pub(super) struct Listeners {
     pub(super) valid: Vec<Arc<Listener>>,
     /// With those left out: a route that names one needs no second report.
     pub(super) known: BTreeSet<String>,
+    /// Those that ask for a certificate for development, and where.
+    pub(super) self_signed: Vec<(String, Place)>,
 }
 
 pub(super) fn compile<'a>(
     all: impl Iterator<Item = &'a raw::Listener>,
+    trust_domain: &TrustDomain,
+    keyring: &mut Keyring<'_>,
     report: &mut Report,
 ) -> Listeners {
     let mut listeners = Listeners {
         valid: Vec::new(),
         known: BTreeSet::new(),
+        self_signed: Vec::new(),
     };
     for raw in all {
         if let Some(name) = &raw.name {
             listeners.known.insert(name.value.clone());
         }
         let errors = report.errors();
-        let listener = compile_one(raw, report);
+        let listener = compile_one(raw, trust_domain, keyring, report);
         let holds = report.errors() == errors && !raw.meta.broken;
         if let Some(listener) = listener.filter(|_| holds)
             && alone(&listener, raw, &listeners.valid, report)
         {
+            let tls = raw.tls.as_ref().filter(|tls| tls::is_self_signed(tls));
+            let name = listener.name.to_string();
+            let self_signed = tls.and_then(|tls| tls.self_signed.as_ref());
+            listeners
+                .self_signed
+                .extend(self_signed.map(|at| (name, at.place.clone())));
             listeners.valid.push(Arc::new(listener));
         }
     }
@@ -84,7 +98,12 @@ fn overlap(a: SocketAddr, b: SocketAddr) -> bool {
         && (a.ip() == b.ip() || (any && a.is_ipv4() == b.is_ipv4()))
 }
 
-fn compile_one(raw: &raw::Listener, report: &mut Report) -> Option<Listener> {
+fn compile_one(
+    raw: &raw::Listener,
+    trust_domain: &TrustDomain,
+    keyring: &mut Keyring<'_>,
+    report: &mut Report,
+) -> Option<Listener> {
     let place = &raw.meta.place;
     let name = report.required(&raw.name, &raw.meta, "the name of the listener")?;
     let listener_name = report.valid(ListenerName::new(&name.value), &name.place);
@@ -100,8 +119,22 @@ fn compile_one(raw: &raw::Listener, report: &mut Report) -> Option<Listener> {
         .limits
         .as_ref()
         .map_or_else(Limits::default, |raw| limits(raw, report));
+    let http2 = raw
+        .http2
+        .as_ref()
+        .map_or_else(Http2::default, |raw| http2::compile(raw, report));
+    let tls = match (&raw.tls, protocol) {
+        (Some(raw), Some(Protocol::Https)) => Some(tls::listener(raw, &http2, keyring, report)?),
+        _ => None,
+    };
+    let authorization = raw
+        .authorization
+        .as_ref()
+        .map(|raw| authorization::listener(raw, trust_domain, report));
     limits.get_body = raw.allow_get_body.as_ref().is_some_and(|allow| allow.value);
     Some(Listener {
+        mesh: None,
+        capture: None,
         name: listener_name?,
         bind: bind?,
         protocol: protocol?,
@@ -120,41 +153,57 @@ fn compile_one(raw: &raw::Listener, report: &mut Report) -> Option<Listener> {
             .udp
             .as_ref()
             .map_or_else(UdpLimits::default, |raw| udp(raw, report)),
+        tls: tls.map(Arc::new),
+        http2,
+        authorization: authorization.map(Arc::new),
+        client_cert: match raw.forward_client_cert.as_ref().map(|at| at.value) {
+            Some(raw::ForwardClientCert::SanitizeSet) => ForwardClientCert::SanitizeSet,
+            Some(raw::ForwardClientCert::AppendForward) => ForwardClientCert::AppendForward,
+            Some(raw::ForwardClientCert::Sanitize) | None => ForwardClientCert::Sanitize,
+        },
         source: place.source.clone(),
     })
 }
 
 /// Serving in plain text what was meant to be encrypted is worse than not serving it.
 fn protocol(raw: &raw::Listener, report: &mut Report) -> Option<Protocol> {
-    if let Some(tls) = &raw.tls {
-        let help = "the listener is left out rather than served in plain text; remove tls, or end TLS in front of Weir";
-        report.error_help(&tls.place, "tls is not served by this version", help);
-    }
-    let Some(written) = &raw.protocol else {
-        return Some(Protocol::Http);
+    let protocol = match &raw.protocol {
+        Some(written) => written_protocol(written, report)?,
+        None => Protocol::Http,
     };
+    match (&raw.tls, protocol) {
+        (None, Protocol::Https) if !raw.meta.broken => {
+            let place = raw.protocol.as_ref().map(|at| &at.place);
+            let help = "give it tls: { certificates: [{ cert: FILE, key: FILE }] }, or tls: { selfSigned: true } for development";
+            report.error_help(place.unwrap_or(&raw.meta.place), "https needs tls", help);
+        }
+        (Some(tls), other) if other != Protocol::Https => {
+            let message = format!(
+                "tls is for protocol https, this listener is of {}",
+                other.text()
+            );
+            let help = "the listener is left out rather than served in plain text; set protocol: https, or remove tls";
+            report.error_help(&tls.meta.place, message, help);
+        }
+        _ => {}
+    }
+    Some(protocol)
+}
+
+fn written_protocol(written: &At<String>, report: &mut Report) -> Option<Protocol> {
     let named = |p: &&Protocol| p.text().eq_ignore_ascii_case(&written.value);
     if let Some(protocol) = Protocol::ALL.iter().find(named) {
         return Some(*protocol);
     }
-    match written.value.as_str() {
-        "https" | "HTTPS" | "tls" | "TLS" | "h2c" | "grpc" => {
-            let message = format!(
-                "the protocol {} is not served by this version",
-                written.value
-            );
-            report.error_help(
-                &written.place,
-                message,
-                "the listener is left out; this version serves http, tcp, udp and tls-passthrough",
-            );
+    let help = match written.value.to_ascii_lowercase().as_str() {
+        "tls" => "https ends TLS here, tls-passthrough passes it on".to_owned(),
+        "h2c" | "http2" | "h2" | "grpc" => {
+            "http and https speak HTTP/2 too, and gRPC with it".to_owned()
         }
-        other => report.error_help(
-            &written.place,
-            format!("unknown protocol {other:?}"),
-            suggest(other, &Protocol::ALL.map(Protocol::text)),
-        ),
-    }
+        other => suggest(other, &Protocol::ALL.map(Protocol::text)),
+    };
+    let message = format!("unknown protocol {:?}", written.value);
+    report.error_help(&written.place, message, help);
     None
 }
 
@@ -168,12 +217,19 @@ fn without_effect(raw: &raw::Listener, protocol: Protocol, report: &mut Report) 
     if let Some(proxy) = &raw.proxy_protocol
         && protocol == Protocol::Udp
     {
-        let help = "PROXY headers are read on http, tcp and tls-passthrough; remove it";
+        let help = "PROXY headers are read on http, https, tcp and tls-passthrough; remove it";
         report.error_help(
             &proxy.meta.place,
             "proxyProtocol is not read on UDP by this version",
             help,
         );
+    }
+    let handshake = raw.limits.as_ref();
+    let handshake = handshake.and_then(|limits| limits.handshake_timeout.as_ref());
+    if let Some(at) = handshake.filter(|_| protocol != Protocol::Https) {
+        let message =
+            format!("limits.handshakeTimeout has no effect on a listener of protocol {what}");
+        report.warn(&at.place, message, "remove it; it is for https");
     }
     if !protocol.is_stream() {
         return;
@@ -194,6 +250,11 @@ fn without_effect(raw: &raw::Listener, protocol: Protocol, report: &mut Report) 
             raw.allow_get_body.as_ref().map(|at| &at.place),
         ),
         ("via", raw.via.as_ref().map(|at| &at.place)),
+        ("http2", raw.http2.as_ref().map(|raw| &raw.meta.place)),
+        (
+            "forwardClientCert",
+            raw.forward_client_cert.as_ref().map(|at| &at.place),
+        ),
         ("limits.maxHeaders", field(|l| &l.max_headers)),
         ("limits.maxHeaderBytes", field(|l| &l.max_header_bytes)),
         ("limits.maxFieldBytes", field(|l| &l.max_field_bytes)),
@@ -204,7 +265,7 @@ fn without_effect(raw: &raw::Listener, protocol: Protocol, report: &mut Report) 
     ] {
         if let Some(place) = place {
             let message = format!("{name} has no effect on a listener of protocol {what}");
-            report.warn(place, message, "remove it; it is for http");
+            report.warn(place, message, "remove it; it is for http and https");
         }
     }
 }
@@ -316,6 +377,7 @@ fn limits(raw: &raw::Limits, report: &mut Report) -> Limits {
         }
     };
     time(&raw.head_timeout, &mut limits.head_timeout);
+    time(&raw.handshake_timeout, &mut limits.handshake_timeout);
     time(&raw.idle_timeout, &mut limits.idle_timeout);
     time(&raw.stream_idle_timeout, &mut limits.stream_idle_timeout);
     limits

@@ -3,8 +3,10 @@
 use std::time::Duration;
 
 use super::report::Report;
-use crate::model::{ConnectionPool, FailurePercentage, OutlierDetection, RetryLimit, SuccessRate};
-use crate::raw::{self, At, Decimal, Later, millis_or_more};
+use crate::model::{
+    AppProtocol, ConnectionPool, FailurePercentage, OutlierDetection, RetryLimit, SuccessRate,
+};
+use crate::raw::{self, At, Decimal, H2Upgrade, Later, millis_or_more};
 
 /// What a limit is when it is left out, for the help of one that is 0.
 const NO_BOUND: &str = "no bound";
@@ -56,12 +58,19 @@ fn http(raw: &raw::HttpPool, pool: &mut ConnectionPool, report: &mut Report) {
     } else if let Some(at) = &raw.max_retries {
         pool.retries = RetryLimit::Fixed(at.value);
     }
-    for (later, name) in [
-        (&raw.h2_upgrade_policy, "h2UpgradePolicy"),
-        (&raw.use_client_protocol, "useClientProtocol"),
-        (&raw.max_concurrent_streams, "maxConcurrentStreams"),
-    ] {
-        later_field(later, &format!("connectionPool.http.{name}"), report);
+    let streams = raw.max_concurrent_streams.as_ref();
+    pool.max_concurrent_streams = streams.map_or(0, |at| at.value);
+    let later = &raw.use_client_protocol;
+    later_field(later, "connectionPool.http.useClientProtocol", report);
+}
+
+/// What the pool says of HTTP/2 towards endpoints (Istio, `H2UpgradePolicy`).
+pub(super) fn upgrade(raw: &raw::ConnectionPool) -> Option<AppProtocol> {
+    let policy = raw.http.as_ref()?.h2_upgrade_policy.as_ref()?;
+    match policy.value {
+        H2Upgrade::Upgrade => Some(AppProtocol::H2c),
+        H2Upgrade::DoNotUpgrade => Some(AppProtocol::Http1),
+        H2Upgrade::Default => None,
     }
 }
 
@@ -152,6 +161,9 @@ pub(crate) fn outlier_detection(
     }
     if let Some(raw) = &raw.failure_percentage {
         outlier.failure_percentage = Some(failure_percentage(raw, report));
+    }
+    if let Some(at) = &raw.successful_active_health_check_uneject_host {
+        outlier.check_ends_ejection = at.value;
     }
     if let Some(at) = &raw.observe_only {
         outlier.observe_only = at.value;

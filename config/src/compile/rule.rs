@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::report::Report;
 use super::route::Names;
-use super::{filter, header, path, values};
+use super::{filter, grpc, header, path, values};
 use crate::diagnostic::{Diagnostic, Severity, suggest};
 use crate::model::{
     BackendRef, Match, PathMatch, Protocol, Retry, Rule, ServiceName, Sticky, StickyKey, Timeouts,
@@ -66,6 +66,22 @@ pub(super) fn compile(
     if let Some(later) = &raw.session_persistence {
         report.not_enforced(&later.place, "sessionPersistence");
     }
+    let hedge = raw.retry.as_ref().and_then(|retry| retry.hedge.as_ref());
+    let bound = raw
+        .timeouts
+        .as_ref()
+        .and_then(|t| t.backend_request.as_ref());
+    if let Some(hedge) = hedge
+        && hedge.value
+        && bound.is_none()
+    {
+        let help = "set timeouts.backendRequest to the time after which the next try begins";
+        report.warn(
+            &hedge.place,
+            "hedge has no effect without a time for each try",
+            help,
+        );
+    }
     Some(Rule {
         matches,
         filters,
@@ -87,9 +103,15 @@ fn every_path() -> PathMatch {
 }
 
 fn compile_match(raw: &raw::RouteMatch, report: &mut Report) -> Option<Match> {
-    let path = match &raw.path {
-        None => Some(every_path()),
-        Some(raw) => path_match(raw, report),
+    let path = match (&raw.path, &raw.grpc) {
+        (None, None) => Some(every_path()),
+        (Some(raw), None) => path_match(raw, report),
+        (None, Some(raw)) => grpc::path(raw, report),
+        (Some(path), Some(_)) => {
+            let help = "a call of gRPC is a path: write path or grpc";
+            report.error_help(&path.meta.place, "path and grpc are both given", help);
+            None
+        }
     };
     let mut headers = Vec::new();
     for raw in raw.headers.iter().flatten() {
@@ -255,7 +277,7 @@ impl Lost {
 
     fn of(protocol: Protocol) -> &'static Self {
         match protocol {
-            Protocol::Http => &Self::SHARE,
+            Protocol::Http | Protocol::Https => &Self::SHARE,
             Protocol::Tcp | Protocol::TlsPassthrough => &Self::STREAMS,
             Protocol::Udp => &Self::DATAGRAMS,
         }
@@ -282,6 +304,14 @@ pub(super) fn destination(
             lost.sent.text()
         );
         let help = "remove proxyProtocol from the service, or reach it through a tcp or tls-passthrough listener";
+        report.error_help(&at.place, message, help);
+    }
+    if known.is_some_and(|known| known.tls.is_some()) && !lost.sent.is_http() {
+        let message = format!(
+            "the service {service} is called over TLS, which is for requests, not for {}",
+            lost.sent.text()
+        );
+        let help = "streams are passed on as they are; remove tls from the service, or reach it through an http or https listener";
         report.error_help(&at.place, message, help);
     }
     match (known, &version) {
@@ -405,6 +435,7 @@ pub(crate) fn retry(raw: &raw::Retry, report: &mut Report) -> Retry {
             }
         }
     }
+    retry.hedge = raw.hedge.as_ref().is_some_and(|at| at.value);
     if let Some(backoff) = &raw.backoff {
         retry.backoff_base = backoff
             .base

@@ -7,7 +7,8 @@ use std::time::Duration;
 use super::destination::{self, Rule};
 use super::policy::Policies;
 use super::report::Report;
-use super::{health, locality, share};
+use super::tls::{ClientTls, Keyring};
+use super::{health, locality, mesh, share};
 use crate::model::{
     Admission, Endpoint, EndpointId, Service, ServiceName, Version, VersionName, Weight,
 };
@@ -22,6 +23,11 @@ pub(super) struct Services {
 }
 
 impl Services {
+    /// The names of all that were written.
+    pub(super) fn names(&self) -> BTreeSet<&str> {
+        self.known.iter().map(String::as_str).collect()
+    }
+
     pub(super) fn get(&self, name: &ServiceName) -> Option<&Arc<Service>> {
         let at = self
             .valid
@@ -36,11 +42,12 @@ const DRAIN: Duration = Duration::from_secs(30);
 pub(super) fn compile<'a>(
     all: impl Iterator<Item = &'a raw::Service>,
     rules: impl Iterator<Item = &'a raw::DestinationRule>,
+    keyring: &mut Keyring<'_>,
     report: &mut Report,
 ) -> Services {
     let groups = by_name(all, report);
     let names = groups.iter().map(|(name, _)| name.value.as_str()).collect();
-    let mut rules = destination::compile(rules, &names, report);
+    let mut rules = destination::compile(rules, &names, keyring, report);
     let mut services = Services {
         valid: Vec::new(),
         known: BTreeSet::new(),
@@ -50,7 +57,7 @@ pub(super) fn compile<'a>(
         let rule = rules.remove(&name.value);
         let broken = parts.iter().any(|part| part.meta.broken)
             || rule.as_ref().is_some_and(|rule| !rule.holds);
-        let service = compile_one(&name, &parts, rule, report);
+        let service = compile_one(&name, &parts, rule, keyring, report);
         let holds = report.errors() == errors && !broken;
         services
             .valid
@@ -60,7 +67,12 @@ pub(super) fn compile<'a>(
     services
 }
 
-/// The parts of each service, its file first. A file's part twice is a mistake; parts of labels add up.
+/// Whether a part adds to what a file says: labels and what a provider found. A file's own part stands alone and first.
+fn adds(part: &raw::Service) -> bool {
+    part.discovered || part.meta.place.is_label()
+}
+
+/// The parts of each service, its file first. A file's part twice is a mistake; parts that were discovered add up.
 fn by_name<'a>(
     all: impl Iterator<Item = &'a raw::Service>,
     report: &mut Report,
@@ -76,16 +88,16 @@ fn by_name<'a>(
         let (first, parts) = groups
             .entry(&name.value)
             .or_insert_with(|| (name.clone(), Vec::new()));
-        let is_label = part.meta.place.is_label();
-        match parts.iter().position(|other| !other.meta.place.is_label()) {
-            Some(_) if !is_label => {
+        let adds_up = adds(part);
+        match parts.iter().position(|other| !adds(other)) {
+            Some(_) if !adds_up => {
                 let message = format!(
                     "the service {} is given twice, first at {}",
                     name.value, first.place.source
                 );
                 report.error(&name.place, message);
             }
-            None if !is_label => {
+            None if !adds_up => {
                 *first = name.clone();
                 parts.insert(0, part);
             }
@@ -99,6 +111,7 @@ fn compile_one(
     name: &At<String>,
     parts: &[&raw::Service],
     rule: Option<Rule>,
+    keyring: &mut Keyring<'_>,
     report: &mut Report,
 ) -> Option<Service> {
     let service_name = report.valid(ServiceName::new(&name.value), &name.place)?;
@@ -106,7 +119,7 @@ fn compile_one(
         .and_then(|raw| health::health_check(raw, report));
     let endpoints = endpoints(&service_name, parts, health_check.is_some(), report);
     let subsets: Vec<VersionName> = rule.as_ref().map_or(Vec::new(), |r| r.versions.clone());
-    let policies = policies(parts, rule, &endpoints, report);
+    let policies = policies(parts, rule, &endpoints, keyring, report);
     Some(Service {
         versions: versions(parts, &endpoints, &subsets, report),
         endpoints,
@@ -117,6 +130,12 @@ fn compile_one(
         drain_timeout: first(parts, |part| part.drain_timeout.as_ref())
             .map_or(DRAIN, |at| at.value),
         proxy_protocol: first(parts, |part| part.proxy_protocol.as_ref()).map(|at| at.value.into()),
+        protocol: policies.protocol.unwrap_or_default(),
+        tls: match policies.tls {
+            Some(ClientTls::Tls(tls)) => Some(tls),
+            Some(ClientTls::Plain) | None => None,
+        },
+        mesh: first(parts, |part| part.mesh.as_ref()).and_then(|raw| mesh::of_service(raw, report)),
         source: parts
             .first()
             .map(|part| part.meta.place.source.clone())
@@ -130,13 +149,14 @@ fn policies(
     parts: &[&raw::Service],
     rule: Option<Rule>,
     endpoints: &[Endpoint],
+    keyring: &mut Keyring<'_>,
     report: &mut Report,
 ) -> Policies {
     let mut file = Policies::default();
     let mut labels = Policies::default();
     for part in parts {
-        let stated = Policies::of(part, report);
-        match part.meta.place.is_label() {
+        let stated = Policies::of(part, keyring, report);
+        match adds(part) {
             true => labels = labels.or(stated),
             false => file = file.or(stated),
         }
@@ -160,10 +180,11 @@ fn endpoints(
     report: &mut Report,
 ) -> Vec<Endpoint> {
     let mut endpoints: BTreeMap<EndpointId, Endpoint> = BTreeMap::new();
-    for raw in parts
-        .iter()
-        .flat_map(|part| part.endpoints.iter().flatten())
-    {
+    let all = parts.iter().flat_map(|part| {
+        let endpoints = part.endpoints.iter().flatten();
+        endpoints.map(move |raw| (raw, part.discovered))
+    });
+    for (raw, discovered) in all {
         let Some(endpoint) = endpoint(service, raw, checked, report) else {
             continue;
         };
@@ -174,7 +195,11 @@ fn endpoints(
             );
             let help =
                 "an address has one version and one weight; to send it more, raise its weight";
-            report.error_help(&raw.meta.place, message, help);
+            // What a provider finds must not take down what a person wrote: the first holds.
+            match discovered {
+                true => report.warn(&raw.meta.place, message, help),
+                false => report.error_help(&raw.meta.place, message, help),
+            }
             continue;
         }
         endpoints.insert(endpoint.id.clone(), endpoint);

@@ -25,7 +25,7 @@ pub(super) fn protocol(
     if raw.meta.place.is_label() {
         // A container says what it speaks: that it answers for a database's port must not depend on a file alone.
         let asked = raw.protocol.as_ref().map_or(Protocol::Http, |at| at.value);
-        for (at, protocol) in pairs.iter().filter(|(_, protocol)| *protocol != asked) {
+        for (at, protocol) in pairs.iter().filter(|(_, spoken)| !alike(*spoken, asked)) {
             let message = format!(
                 "the listener {} speaks {}, not {}",
                 at.value,
@@ -43,7 +43,7 @@ pub(super) fn protocol(
     let first = pairs
         .first()
         .map_or(Protocol::Http, |(_, protocol)| *protocol);
-    for (at, protocol) in pairs.iter().filter(|(_, protocol)| *protocol != first) {
+    for (at, protocol) in pairs.iter().filter(|(_, spoken)| !alike(*spoken, first)) {
         let message = format!(
             "the listener {} speaks {}, the one before it {}",
             at.value,
@@ -54,6 +54,11 @@ pub(super) fn protocol(
         report.error_help(&at.place, message, help);
     }
     (named.is_empty() || listeners.is_some()).then_some(first)
+}
+
+/// Whether one route can be for listeners of both: requests are the same with TLS and without.
+fn alike(one: Protocol, other: Protocol) -> bool {
+    one == other || (one.is_http() && other.is_http())
 }
 
 /// Names everything that a stream has nothing to match by or to change. Of labels, which a container of HTTP may share

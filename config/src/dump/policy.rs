@@ -99,6 +99,7 @@ pub(super) fn connection_pool(pool: &ConnectionPool) -> Value {
             "http2MaxRequests": pool.max_requests,
             "maxRequestsPerEndpoint": pool.max_requests_per_endpoint,
             "maxRequestsPerConnection": pool.max_requests_per_connection,
+            "maxConcurrentStreams": pool.max_concurrent_streams,
             "maxRetries": max_retries,
             "retryBudget": retry_budget,
             "idleTimeout": duration_text(pool.idle_timeout),
@@ -123,6 +124,7 @@ pub(super) fn outlier_detection(outlier: &OutlierDetection) -> Value {
         "minHealthPercent": outlier.min_health_percent,
         "successRate": success_rate(outlier.success_rate.as_ref()),
         "failurePercentage": outlier.failure_percentage.as_ref().map(failure_percentage),
+        "successfulActiveHealthCheckUnejectHost": outlier.check_ends_ejection,
         "observeOnly": outlier.observe_only,
     })
 }

@@ -106,6 +106,8 @@ fn filter(filter: &Filter) -> Value {
         Filter::RateLimit(limit) => traffic::rate_limit(limit),
         Filter::Fault(fault) => traffic::fault(fault),
         Filter::Mirror(mirror) => traffic::mirror(mirror),
+        Filter::Hsts(value) => json!({ "type": "StrictTransportSecurity", "value": value }),
+        Filter::GrpcWeb => json!({ "type": "GrpcWeb" }),
     }
 }
 
@@ -163,5 +165,6 @@ fn retry(retry: &Retry) -> Value {
         "attempts": retry.attempts,
         "on": retry.on.iter().map(|on| RetryCondition(*on).text()).collect::<Vec<_>>(),
         "backoff": { "base": duration_text(retry.backoff_base), "max": duration_text(retry.backoff_max) },
+        "hedge": retry.hedge,
     })
 }

@@ -19,6 +19,9 @@ pub struct Container {
     pub labels: BTreeMap<String, String>,
     /// Seconds since 1970.
     pub created: u64,
+    /// Seconds since 1970: from when on it holds what its labels claim. A Swarm service's for all of its tasks, which come
+    /// and go; else `created`.
+    pub since: u64,
     pub state: ContainerState,
     /// By the network's name.
     pub addresses: BTreeMap<String, IpAddr>,
@@ -36,6 +39,8 @@ pub enum ContainerState {
         health: Option<Health>,
     },
     Paused,
+    /// The machine it runs on is not heard of any more.
+    NodeDown,
     /// It was told to stop and may still answer.
     Stopping,
 }
@@ -65,6 +70,12 @@ impl Container {
     #[must_use]
     pub fn swarm_service(&self) -> Option<&str> {
         self.label("com.docker.swarm.service.name")
+    }
+
+    /// The Swarm stack, if any.
+    #[must_use]
+    pub fn stack(&self) -> Option<&str> {
+        self.label("com.docker.stack.namespace")
     }
 
     /// The first 12 characters of the id, as the engine's own tools show it.

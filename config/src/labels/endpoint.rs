@@ -21,12 +21,17 @@ const METADATA: [IpAddr; 2] = [
 /// # Errors
 /// The diagnostic for which the container is left out.
 pub(super) fn address(labels: &Labels<'_>, options: LabelOptions) -> Result<SocketAddr, Refusal> {
-    let ip = network_address(labels)?.to_canonical();
+    let ip = network_address(labels, options)?.to_canonical();
     if !options.allow_loopback_endpoints && is_guarded(ip) {
         let message = format!(
             "the address {ip} is loopback, link-local or a metadata service, which labels may not name"
         );
-        let help = "attach the container to a network of its own, or set discovery.docker.allowLoopbackEndpoints";
+        let help = match options.section {
+            "docker" => {
+                "attach the container to a network of its own, or set discovery.docker.allowLoopbackEndpoints"
+            }
+            _ => "attach it to a network of its own",
+        };
         return Err(Diagnostic::error(&labels.container.place(""), message)
             .help(help)
             .into());
@@ -41,7 +46,10 @@ pub(super) fn address(labels: &Labels<'_>, options: LabelOptions) -> Result<Sock
     Ok(SocketAddr::new(ip, port(labels)?))
 }
 
-fn is_guarded(ip: IpAddr) -> bool {
+/// Whether an address is loopback, link-local or a metadata service: what Weir can reach and whoever names it should
+/// not, unless the operator allows it.
+#[must_use]
+pub fn is_guarded(ip: IpAddr) -> bool {
     let link_local = match ip {
         IpAddr::V4(v4) => v4.is_link_local(),
         IpAddr::V6(v6) => v6.is_unicast_link_local(),
@@ -49,7 +57,7 @@ fn is_guarded(ip: IpAddr) -> bool {
     ip.is_loopback() || link_local || METADATA.contains(&ip)
 }
 
-fn network_address(labels: &Labels<'_>) -> Result<IpAddr, Refusal> {
+fn network_address(labels: &Labels<'_>, options: LabelOptions) -> Result<IpAddr, Refusal> {
     let container = labels.container;
     let networks = || {
         container
@@ -88,8 +96,10 @@ fn network_address(labels: &Labels<'_>) -> Result<IpAddr, Refusal> {
         }
         (None, Some(_), Some(_)) => {
             let message = format!("the container is in several networks: {}", networks());
-            let help =
-                "choose one with weir.network, or for all containers with discovery.docker.network";
+            let section = options.section;
+            let help = format!(
+                "choose one with weir.network, or for all containers with discovery.{section}.network"
+            );
             Err(Diagnostic::error(&container.place("weir.network"), message)
                 .help(help)
                 .into())
@@ -97,10 +107,11 @@ fn network_address(labels: &Labels<'_>) -> Result<IpAddr, Refusal> {
     }
 }
 
-/// A Compose network goes by the name that its file gives it, too: `edge` for `shop_edge`.
+/// A network of Compose or of a stack goes by the name that its file gives it, too: `edge` for `shop_edge`.
 fn in_network(container: &Container, name: &str) -> Option<IpAddr> {
     let qualified = container
         .compose_project()
+        .or_else(|| container.stack())
         .map(|project| format!("{project}_{name}"));
     let find = |name: &str| container.addresses.get(name).copied();
     find(name).or_else(|| qualified.and_then(|name| find(&name)))
@@ -152,6 +163,7 @@ pub(super) fn admission(state: ContainerState) -> Admission {
             health: Some(Health::Unhealthy),
         } => Admission::NotReady(Arc::from("unhealthy")),
         ContainerState::Paused => Admission::NotReady(Arc::from("paused")),
+        ContainerState::NodeDown => Admission::NotReady(Arc::from("its node is down")),
         ContainerState::Stopping => Admission::Draining,
     }
 }

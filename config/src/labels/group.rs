@@ -106,6 +106,8 @@ impl<'c> Group<'c> {
             connection_pool: self.newest(|member| member.policy.pool.clone().map(Box::new)),
             outlier_detection: self.newest(|member| member.policy.outlier.clone().map(Box::new)),
             drain_timeout: self.newest(|member| member.policy.drain.clone()),
+            mesh: self.newest(|member| member.policy.mesh.clone()),
+            app_protocol: self.newest(|member| member.policy.protocol.clone()),
             ..Service::default()
         }
     }

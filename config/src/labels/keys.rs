@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::Container;
+use super::traefik::label_of;
 use crate::diagnostic::{Diagnostic, Place, suggest};
 use crate::raw::{At, Scalar};
 
@@ -10,7 +11,7 @@ use crate::raw::{At, Scalar};
 const PREFIX: &str = "weir.";
 
 /// Every label, as the documentation spells it. `weir.canary.*` is known whatever follows.
-pub(super) const KNOWN: [&str; 84] = [
+pub(super) const KNOWN: [&str; 89] = [
     "weir.enable",
     "weir.service",
     "weir.version",
@@ -39,6 +40,10 @@ pub(super) const KNOWN: [&str; 84] = [
     "weir.sticky",
     "weir.timeout",
     "weir.drain",
+    "weir.mesh",
+    "weir.mesh.port",
+    "weir.mesh.protocol",
+    "weir.mesh.listen",
     "weir.retry.attempts",
     "weir.retry.on",
     "weir.ratelimit.requests",
@@ -85,6 +90,7 @@ pub(super) const KNOWN: [&str; 84] = [
     "weir.outlier.maxEjectionPercent",
     "weir.outlier.minHealthPercent",
     "weir.outlier.alwaysEjectOneHost",
+    "weir.outlier.successfulActiveHealthCheckUnejectHost",
     "weir.outlier.observeOnly",
     "weir.outlier.successRate.enabled",
     "weir.outlier.successRate.minimumHosts",
@@ -132,6 +138,10 @@ impl<'c> Labels<'c> {
                 found.push(crate::settings::not_enforced(&place, &printable(written)));
                 continue;
             }
+            if name.starts_with("weir.tls.") || name.contains("cert") {
+                found.push(no_files(&place, written));
+                continue;
+            }
             let Some(known) = KNOWN.iter().find(|known| folded(known) == name) else {
                 let help = suggest(written, &KNOWN);
                 found.push(
@@ -153,6 +163,20 @@ impl<'c> Labels<'c> {
             labels.values.insert(known, (written, value.trim()));
         }
         labels
+    }
+
+    /// As if the container had these labels of ours alone; each has its place and its value from another label.
+    pub(super) fn translated(
+        container: &'c Container,
+        said: &'c [(&'static str, At<String>)],
+    ) -> Self {
+        let values = said
+            .iter()
+            .map(|(known, at)| (*known, (label_of(at), at.value.as_str())));
+        Self {
+            container,
+            values: values.collect(),
+        }
     }
 
     /// The value of a label and its place; an empty one is none.
@@ -199,14 +223,37 @@ impl<'c> Labels<'c> {
     }
 }
 
+/// Whoever may start a container is not trusted with this machine's files, nor to say whom to believe.
+fn no_files(place: &Place, written: &str) -> Diagnostic {
+    let message =
+        format!("{written:?} is not read: labels name no certificates, keys or authorities");
+    let help = "write tls under a listener or a service of the configuration file";
+    Diagnostic::error(place, message).help(help)
+}
+
 /// Whether Weir reads the label.
 pub fn is_ours(name: &str) -> bool {
     name.get(..PREFIX.len())
         .is_some_and(|start| start.eq_ignore_ascii_case(PREFIX))
 }
 
+/// Whether Traefik reads the label.
+#[must_use]
+pub fn is_traefik(name: &str) -> bool {
+    const TRAEFIK: &str = "traefik.";
+    name.get(..TRAEFIK.len())
+        .is_some_and(|start| start.eq_ignore_ascii_case(TRAEFIK))
+}
+
+/// Whether the label opts a container in, or out.
+#[must_use]
+pub fn is_enable(name: &str, traefik: bool) -> bool {
+    name.eq_ignore_ascii_case("weir.enable")
+        || (traefik && name.eq_ignore_ascii_case("traefik.enable"))
+}
+
 /// A label's name without anything that could move a terminal's cursor.
-fn printable(name: &str) -> String {
+pub(super) fn printable(name: &str) -> String {
     let safe = name.chars().map(|c| if c.is_control() { '?' } else { c });
     safe.take(128).collect()
 }

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use super::keys::{Labels, is_ours, list};
 use super::policy::{self, Policy};
+use super::protocol::Spoken;
 use super::{Container, ContainerReport, ContainerState, Health, LabelOptions, endpoint};
 use crate::compile::{self, path, report::Report};
 use crate::diagnostic::{Diagnostic, Place};
@@ -74,21 +75,34 @@ pub(super) fn read<'c>(
         Ok(false) if container.labels.keys().any(|name| is_ours(name)) => {
             return out("it has weir labels, but not weir.enable=true".to_owned());
         }
+        Ok(false) if options.traefik => {
+            return out(
+                "it does not opt in; weir.enable=true or traefik.enable=true does".to_owned(),
+            );
+        }
         Ok(false) => return out("it does not opt in; weir.enable=true does".to_owned()),
         Err(reason) => return out(reason),
     }
-    let labels = Labels::of(container, found);
-    match assemble(&labels, options, found) {
-        Ok(member) => Ok(member),
-        Err(diagnostic) => {
-            let reason = match &diagnostic.help {
-                Some(help) => format!("{}; {help}", diagnostic.message),
-                None => diagnostic.message.clone(),
-            };
-            found.push(*diagnostic);
-            out(reason)
-        }
-    }
+    assembled(&Labels::of(container, found), options, found)
+}
+
+/// Reads one container that opted in, by these labels.
+///
+/// # Errors
+/// As [`read`].
+pub(super) fn assembled<'c>(
+    labels: &Labels<'c>,
+    options: LabelOptions,
+    found: &mut Vec<Diagnostic>,
+) -> Result<Member<'c>, Box<ContainerReport>> {
+    assemble(labels, options, found).map_err(|diagnostic| {
+        let reason = match &diagnostic.help {
+            Some(help) => format!("{}; {help}", diagnostic.message),
+            None => diagnostic.message.clone(),
+        };
+        found.push(*diagnostic);
+        Box::new(report(labels.container, false, reason))
+    })
 }
 
 fn opted_in(container: &Container, found: &mut Vec<Diagnostic>) -> Result<bool, String> {
@@ -222,9 +236,11 @@ fn claim(labels: &Labels<'_>, found: &mut Vec<Diagnostic>) -> Claim {
             ..Claim::default()
         };
     }
-    claim.asked = ["weir.host", "weir.path", "weir.protocol"]
+    claim.asked = ["weir.host", "weir.path"]
         .iter()
-        .any(|label| labels.has(label));
+        .any(|label| labels.has(label))
+        || claim.protocol.is_some()
+        || !narrow;
     claim
 }
 
@@ -234,12 +250,13 @@ fn stream_claim(labels: &Labels<'_>, claim: &mut Claim, found: &mut Vec<Diagnost
     if !labels.has("weir.protocol") {
         return true;
     }
-    let Some(at) = labels.get::<Protocol>("weir.protocol", found) else {
+    let Some(spoken) = labels.get::<Spoken>("weir.protocol", found) else {
         return false;
     };
-    if !at.value.is_stream() {
-        return true;
-    }
+    let at = match spoken.value {
+        Spoken::Requests(_) => return true,
+        Spoken::Stream(protocol) => At::new(protocol, spoken.place),
+    };
     let what = at.value.text();
     let errors = found.len();
     if !labels.has("weir.listener") {
@@ -312,7 +329,7 @@ impl Member<'_> {
     }
 }
 
-fn report(container: &Container, included: bool, reason: String) -> ContainerReport {
+pub(super) fn report(container: &Container, included: bool, reason: String) -> ContainerReport {
     ContainerReport {
         container: container.name.clone(),
         id: container.short_id().to_owned(),

@@ -8,12 +8,13 @@ mod protect;
 use std::time::Duration;
 
 use super::keys::{Labels, list};
+use super::protocol::Spoken;
 use crate::compile::report::Report;
 use crate::compile::{self, rule};
 use crate::diagnostic::Diagnostic;
 use crate::raw::{
-    At, ConnectionPool, HealthCheck, LoadBalancer, Meta, OutlierDetection, RateLimit, Retry,
-    RetryCondition, Scalar, Sticky, Timeouts,
+    AppProtocol, At, ConnectionPool, HealthCheck, LoadBalancer, Meta, OutlierDetection, RateLimit,
+    Retry, RetryCondition, Scalar, ServiceMesh, Sticky, Timeouts,
 };
 
 /// The name of the cookie of `weir.sticky=true`.
@@ -27,10 +28,13 @@ pub(super) struct Policy {
     pub(super) pool: Option<ConnectionPool>,
     pub(super) outlier: Option<OutlierDetection>,
     pub(super) drain: Option<At<Duration>>,
+    /// What it speaks where it is sent requests.
+    pub(super) protocol: Option<At<AppProtocol>>,
     pub(super) sticky: Option<Sticky>,
     pub(super) timeouts: Option<Timeouts>,
     pub(super) retry: Option<Retry>,
     pub(super) rate_limit: Option<RateLimit>,
+    pub(super) mesh: Option<ServiceMesh>,
 }
 
 pub(super) fn read(labels: &Labels<'_>, found: &mut Vec<Diagnostic>) -> Policy {
@@ -70,6 +74,7 @@ pub(super) fn read(labels: &Labels<'_>, found: &mut Vec<Diagnostic>) -> Policy {
             },
         ),
         drain: labels.get("weir.drain", found),
+        protocol: app_protocol(labels),
         sticky: group(labels, "weir.sticky", found, sticky, |raw, report| {
             rule::sticky(raw, report);
         })
@@ -83,6 +88,9 @@ pub(super) fn read(labels: &Labels<'_>, found: &mut Vec<Diagnostic>) -> Policy {
         }),
         retry: group(labels, "weir.retry.", found, retry, |raw, report| {
             rule::retry(raw, report);
+        }),
+        mesh: group(labels, "weir.mesh", found, mesh, |raw, report| {
+            compile::mesh::of_service(raw, report);
         }),
         rate_limit: group(
             labels,
@@ -129,6 +137,28 @@ fn group<T>(
     valid.then_some(raw)
 }
 
+/// `weir.mesh` is the mode; with another of them and without it the service is in the mesh strictly.
+fn mesh(labels: &Labels<'_>, meta: Meta, found: &mut Vec<Diagnostic>) -> ServiceMesh {
+    ServiceMesh {
+        meta,
+        mode: labels.get("weir.mesh", found),
+        port: labels.get("weir.mesh.port", found),
+        protocol: labels.get("weir.mesh.protocol", found),
+        listen: labels.get("weir.mesh.listen", found),
+    }
+}
+
+/// What is wrong with the label is said where the container's claim is read.
+fn app_protocol(labels: &Labels<'_>) -> Option<At<AppProtocol>> {
+    match labels.get("weir.protocol", &mut Vec::new()) {
+        Some(At {
+            value: Spoken::Requests(protocol),
+            place,
+        }) => Some(At::new(protocol, place)),
+        _ => None,
+    }
+}
+
 /// `true`, `cookie`, `cookie:NAME`, `header:NAME`, `client-ip`; `false` is none.
 fn sticky(labels: &Labels<'_>, meta: Meta, found: &mut Vec<Diagnostic>) -> Sticky {
     let mut sticky = Sticky {
@@ -173,5 +203,6 @@ fn retry(labels: &Labels<'_>, meta: Meta, found: &mut Vec<Diagnostic>) -> Retry 
         attempts: labels.get("weir.retry.attempts", found),
         on: labels.text("weir.retry.on").map(|_| on),
         backoff: None,
+        hedge: None,
     }
 }

@@ -9,19 +9,19 @@ pub(super) fn of(group: &Group<'_>) -> Option<Route> {
     let mut hosts: Vec<(At<String>, u64)> = Vec::new();
     for member in &group.members {
         for host in &member.claim.hosts {
-            // Members come oldest first: a host is claimed since its oldest container.
+            // Members come oldest first: a host is claimed since its oldest container, or service of a Swarm.
             if !hosts
                 .iter()
                 .any(|(other, _)| other.value.eq_ignore_ascii_case(&host.value))
             {
-                hosts.push((host.clone(), member.container.created));
+                hosts.push((host.clone(), member.container.since));
             }
         }
     }
     let every = group
         .members
         .iter()
-        .find_map(|member| Some((member.claim.every_host.clone()?, member.container.created)));
+        .find_map(|member| Some((member.claim.every_host.clone()?, member.container.since)));
     let (place, age) = match (hosts.first(), every) {
         (Some((host, age)), _) => (host.place.clone(), *age),
         (None, Some((place, age))) => (place, age),

@@ -1,11 +1,12 @@
 //! A listener: one bound address and the rules for reading what arrives there.
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
 
-use super::{ListenerName, Source};
+use super::{Authorization, Capture, ListenerName, ListenerTls, MeshMode, Source};
 
 /// One bound address.
 #[derive(Debug, Clone, PartialEq)]
@@ -23,6 +24,18 @@ pub struct Listener {
     pub proxy_protocol: Option<ProxyProtocol>,
     /// Bounds of UDP; of no meaning for other protocols.
     pub udp: UdpLimits,
+    /// There with [`Protocol::Https`]; may be there with [`Protocol::Tcp`], which then passes on what is inside; never else.
+    pub tls: Option<Arc<ListenerTls>>,
+    /// Of no meaning for what is passed on as it is.
+    pub http2: Http2,
+    /// It is where a sidecar takes connections for its service, and from whom. Before the sidecar adds its identity it is
+    /// in plain text.
+    pub mesh: Option<MeshMode>,
+    pub capture: Option<Capture>,
+    /// Who may call. `None`: everybody, and nothing is asked.
+    pub authorization: Option<Arc<Authorization>>,
+    /// What endpoints are told of the certificate that a client has shown. Of no meaning for what is passed on as it is.
+    pub client_cert: ForwardClientCert,
     pub source: Source,
 }
 
@@ -40,6 +53,12 @@ impl Listener {
             via: false,
             proxy_protocol: None,
             udp: UdpLimits::default(),
+            tls: None,
+            http2: Http2::default(),
+            mesh: None,
+            capture: None,
+            authorization: None,
+            client_cert: ForwardClientCert::default(),
             source: Source::default(),
         }
     }
@@ -48,8 +67,10 @@ impl Listener {
 /// What is spoken on a listener.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Protocol {
-    /// HTTP/1.1 in plain text.
+    /// HTTP/1.1 and, with prior knowledge, HTTP/2 in plain text.
     Http,
+    /// HTTP/1.1 and HTTP/2 over TLS, as ALPN decides.
+    Https,
     /// Whatever the two ends speak: connections are passed on as they are.
     Tcp,
     /// Datagrams, passed on in sessions by the client's address.
@@ -60,29 +81,96 @@ pub enum Protocol {
 
 impl Protocol {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::Http, Self::Tcp, Self::Udp, Self::TlsPassthrough];
+    pub const ALL: [Self; 5] = [
+        Self::Http,
+        Self::Https,
+        Self::Tcp,
+        Self::Udp,
+        Self::TlsPassthrough,
+    ];
 
     /// As a configuration writes it.
     #[must_use]
     pub fn text(self) -> &'static str {
         match self {
             Self::Http => "http",
+            Self::Https => "https",
             Self::Tcp => "tcp",
             Self::Udp => "udp",
             Self::TlsPassthrough => "tls-passthrough",
         }
     }
 
+    /// Whether requests are read and routed one by one.
+    #[must_use]
+    pub fn is_http(self) -> bool {
+        matches!(self, Self::Http | Self::Https)
+    }
+
     /// Whether what arrives is passed on without a look at what it says.
     #[must_use]
     pub fn is_stream(self) -> bool {
-        self != Self::Http
+        !self.is_http()
     }
 
     /// Whether two protocols can be bound to one address and port: TCP and UDP have ports of their own.
     #[must_use]
     pub fn shares_ports_with(self, other: Self) -> bool {
         (self == Self::Udp) == (other == Self::Udp)
+    }
+}
+
+/// What becomes of `x-forwarded-client-cert` (Envoy, `forward_client_cert_details`). A stranger's is always removed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ForwardClientCert {
+    /// A trusted hop's is kept, and nothing is said of this connection's own client.
+    #[default]
+    Sanitize,
+    /// In its place what this connection's own client has proved, also where a trusted hop says otherwise.
+    SanitizeSet,
+    /// That behind what a trusted hop says.
+    AppendForward,
+}
+
+impl ForwardClientCert {
+    /// As a configuration writes it.
+    #[must_use]
+    pub fn text(self) -> &'static str {
+        match self {
+            Self::Sanitize => "sanitize",
+            Self::SanitizeSet => "sanitizeSet",
+            Self::AppendForward => "appendForward",
+        }
+    }
+}
+
+/// HTTP/2 on a listener, and what bounds a connection of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Http2 {
+    /// Whether it is spoken at all. Default yes.
+    pub enabled: bool,
+    /// Streams that a client may have open at once (`SETTINGS_MAX_CONCURRENT_STREAMS`). Default 100.
+    pub max_concurrent_streams: u32,
+    /// Bytes of a request's body that are taken before somebody reads them, for each stream. Default 64 KiB.
+    pub stream_window: u32,
+    /// The same for all streams of a connection together. Default 1 MiB.
+    pub connection_window: u32,
+    /// A connection is told to go (GOAWAY) at this age, 10% sooner or later. `None`: at none, the default.
+    pub max_age: Option<Duration>,
+    /// Its requests may go on for that long then. Default 30 s.
+    pub max_age_grace: Duration,
+}
+
+impl Default for Http2 {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            max_concurrent_streams: 100,
+            stream_window: 64 * 1024,
+            connection_window: 1024 * 1024,
+            max_age: None,
+            max_age_grace: Duration::from_secs(30),
+        }
     }
 }
 
@@ -187,6 +275,8 @@ pub struct Limits {
     pub get_body: bool,
     /// From the first byte of a head to its end; 408 after. Default 10 s.
     pub head_timeout: Duration,
+    /// From the first byte of a TLS handshake to its end. Default 5 s.
+    pub handshake_timeout: Duration,
     /// A keep-alive connection without a request is closed after this. Default 60 s.
     pub idle_timeout: Duration,
     /// A body or tunnel on which nothing moves in either direction is closed after this. Default 5 min.
@@ -202,6 +292,7 @@ impl Default for Limits {
             max_request_line_bytes: 8 * 1024,
             get_body: false,
             head_timeout: Duration::from_secs(10),
+            handshake_timeout: Duration::from_secs(5),
             idle_timeout: Duration::from_secs(60),
             stream_idle_timeout: Duration::from_secs(300),
         }

@@ -76,12 +76,24 @@ name!(
     VersionName, "version name"
 );
 name!(
+    /// Names rules about who may call what; metrics and logs show it.
+    PolicyName, "policy name"
+);
+name!(
     /// Identifies one endpoint for as long as it lives.
     ///
     /// A container's is its id and port, so that a recycled address is another endpoint; a file's
     /// is its service and address. Observed state (health, load) is keyed by this alone.
     EndpointId, "endpoint id"
 );
+
+impl PolicyName {
+    /// Of a policy whose own name cannot be read.
+    #[must_use]
+    pub fn unnamed() -> Self {
+        Self(Arc::from("unnamed"))
+    }
+}
 
 impl VersionName {
     /// The version of a container or endpoint that names none.

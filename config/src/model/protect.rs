@@ -24,6 +24,8 @@ pub struct ConnectionPool {
     pub idle_timeout: Duration,
     /// 0: no bound. Default 0.
     pub max_requests_per_connection: u32,
+    /// Streams at once on one HTTP/2 connection. 0: as many as the endpoint allows. Default 0.
+    pub max_concurrent_streams: u32,
     /// Idle connections kept per endpoint and worker. Default 128.
     pub max_idle_per_endpoint: usize,
     pub retries: RetryLimit,
@@ -59,6 +61,7 @@ impl Default for ConnectionPool {
             max_requests_per_endpoint: None,
             idle_timeout: Duration::from_secs(60),
             max_requests_per_connection: 0,
+            max_concurrent_streams: 0,
             max_idle_per_endpoint: 128,
             retries: RetryLimit::default(),
         }
@@ -93,6 +96,8 @@ pub struct OutlierDetection {
     pub success_rate: Option<SuccessRate>,
     /// Share of failures, against a number. Default none.
     pub failure_percentage: Option<FailurePercentage>,
+    /// A health check that passes ends an ejection, where it proves enough. Default yes.
+    pub check_ends_ejection: bool,
     /// What is detected is only counted, and nobody ejected. Default no.
     pub observe_only: bool,
 }
@@ -114,7 +119,19 @@ impl OutlierDetection {
             min_health_percent: 50,
             success_rate: Some(SuccessRate::default()),
             failure_percentage: None,
+            check_ends_ejection: true,
             observe_only: false,
+        }
+    }
+}
+
+impl OutlierDetection {
+    /// Whether anybody is ejected for not answering: otherwise nobody need look whether an endpoint is there.
+    #[must_use]
+    pub fn judges_unanswered(&self) -> bool {
+        match self.split_local_origin {
+            true => self.consecutive_local_origin > 0,
+            false => self.consecutive_5xx > 0 || self.consecutive_gateway > 0,
         }
     }
 }

@@ -221,6 +221,11 @@ pub enum Filter {
     RateLimit(RateLimit),
     Fault(Fault),
     Mirror(Mirror),
+    /// Tells browsers to come over TLS only: the value of `Strict-Transport-Security`, sent over TLS alone (RFC 6797,
+    /// section 7.2).
+    Hsts(Arc<str>),
+    /// Takes gRPC-Web from browsers and hands gRPC on.
+    GrpcWeb,
 }
 
 /// Edits to a head: `remove`, then `set`, then `add`. Names are lower case; names and values are
@@ -306,6 +311,9 @@ pub struct Retry {
     /// Default 25 ms, doubled each time, capped at 250 ms, with full jitter.
     pub backoff_base: Duration,
     pub backoff_max: Duration,
+    /// Whether a try that has no answer within its own time goes on beside the next one; the first answer counts
+    /// (Envoy, `hedge_on_per_try_timeout`). Default no.
+    pub hedge: bool,
 }
 
 impl Default for Retry {
@@ -319,6 +327,7 @@ impl Default for Retry {
             ],
             backoff_base: Duration::from_millis(25),
             backoff_max: Duration::from_millis(250),
+            hedge: false,
         }
     }
 }
@@ -338,4 +347,43 @@ pub enum RetryOn {
     GatewayError,
     /// This status; idempotent methods only.
     Status(u16),
+    /// A call of gRPC that ended with this before any message of an answer, whatever its method: gRPC sends all with
+    /// POST.
+    Grpc(GrpcCondition),
+}
+
+/// Codes of gRPC that a further try may help against (Envoy, `x-envoy-retry-grpc-on`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum GrpcCondition {
+    Cancelled,
+    DeadlineExceeded,
+    ResourceExhausted,
+    Internal,
+    Unavailable,
+}
+
+impl GrpcCondition {
+    /// The number in `grpc-status`.
+    #[must_use]
+    pub fn code(self) -> u8 {
+        match self {
+            Self::Cancelled => 1,
+            Self::DeadlineExceeded => 4,
+            Self::ResourceExhausted => 8,
+            Self::Internal => 13,
+            Self::Unavailable => 14,
+        }
+    }
+
+    /// As a configuration writes it.
+    #[must_use]
+    pub const fn text(self) -> &'static str {
+        match self {
+            Self::Cancelled => "cancelled",
+            Self::DeadlineExceeded => "deadline-exceeded",
+            Self::ResourceExhausted => "resource-exhausted",
+            Self::Internal => "internal",
+            Self::Unavailable => "unavailable",
+        }
+    }
 }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{
-    ConnectionPool, EndpointId, HealthCheck, LoadBalancer, Locality, OutlierDetection,
-    ProxyVersion, ServiceName, Source, VersionName, Weight,
+    BackendTls, ConnectionPool, EndpointId, HealthCheck, LoadBalancer, Locality, OutlierDetection,
+    ProxyVersion, ServiceMesh, ServiceName, Source, VersionName, Weight,
 };
 
 /// A named group of endpoints.
@@ -27,6 +27,12 @@ pub struct Service {
     pub drain_timeout: Duration,
     /// The PROXY header that endpoints are sent in front of a TCP stream. Default none.
     pub proxy_protocol: Option<ProxyVersion>,
+    /// What endpoints speak.
+    pub protocol: AppProtocol,
+    /// How they are called over TLS. `None`: in plain text.
+    pub tls: Option<Arc<BackendTls>>,
+    /// How it is met in the mesh. `None`: it is not in it.
+    pub mesh: Option<ServiceMesh>,
     pub source: Source,
 }
 
@@ -44,7 +50,34 @@ impl Service {
             health_check: None,
             drain_timeout: Duration::from_secs(30),
             proxy_protocol: None,
+            protocol: AppProtocol::default(),
+            tls: None,
+            mesh: None,
             source: Source::default(),
+        }
+    }
+}
+
+/// What the endpoints of a service speak, where they are sent requests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum AppProtocol {
+    /// HTTP/1.1 in plain text; over TLS HTTP/2 or HTTP/1.1, as ALPN decides.
+    #[default]
+    Http,
+    /// HTTP/1.1, whatever else they could.
+    Http1,
+    /// HTTP/2: in plain text by prior knowledge (RFC 9113, section 3.3), over TLS as the only one offered.
+    H2c,
+}
+
+impl AppProtocol {
+    /// As a configuration writes it.
+    #[must_use]
+    pub fn text(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Http1 => "http1",
+            Self::H2c => "h2c",
         }
     }
 }

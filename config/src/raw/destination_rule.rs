@@ -3,6 +3,8 @@
 //! Every field that Istio's reference has is known here. Those that Weir does not act on are [`Later`]: whatever they
 //! hold is read, and the compiler names them.
 
+use std::path::PathBuf;
+
 use super::object::object;
 use super::read::{Read, Reader};
 use super::{At, ConnectionPool, Later, LoadBalancer, OutlierDetection, RetryBudget};
@@ -81,14 +83,14 @@ object! {
     /// TLS towards the host.
     ClientTls = "tls" {
         mode: At<String> = "mode",
-        client_certificate: Later = "clientCertificate",
-        private_key: Later = "privateKey",
-        ca_certificates: Later = "caCertificates",
+        client_certificate: At<PathBuf> = "clientCertificate",
+        private_key: At<PathBuf> = "privateKey",
+        ca_certificates: At<PathBuf> = "caCertificates",
         ca_crl: Later = "caCrl",
         credential_name: Later = "credentialName",
-        subject_alt_names: Later = "subjectAltNames",
-        sni: Later = "sni",
-        insecure_skip_verify: Later = "insecureSkipVerify",
+        subject_alt_names: Vec<At<String>> = "subjectAltNames",
+        sni: At<String> = "sni",
+        insecure_skip_verify: At<bool> = "insecureSkipVerify",
     }
 }
 

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::object::{object, words};
-use super::{At, Later, Listener, Overload, Route, Service};
+use super::{At, Control, Discovery, Later, Listener, Mesh, Overload, Route, Service, Tracing};
 use crate::model::Locality;
 
 object! {
@@ -28,6 +28,8 @@ object! {
         workers: At<u16> = "workers",
         /// Where what must outlive a restart is kept. Default /var/lib/weir if writable, else ~/.local/state/weir.
         state_dir: At<PathBuf> = "stateDir",
+        /// Generations of the configuration that the history keeps, 1 to 10000. Default 100.
+        history: At<u32> = "history",
         /// How long requests in flight may go on after SIGTERM. Default 30s.
         drain_timeout: At<Duration> = "drainTimeout",
         /// How long new connections are still taken after SIGTERM, with readiness failing. Default 5s.
@@ -36,6 +38,12 @@ object! {
         locality: At<Locality> = "locality",
         /// What the process does when there is more to do than it can hold.
         overload: Overload = "overload",
+        /// Trace context and spans.
+        tracing: Tracing = "tracing",
+        /// Where proxies of their own follow this configuration. Default: nowhere; weir control needs it.
+        control: Control = "control",
+        /// Identities of services, and what certifies them. Default: no mesh.
+        mesh: Mesh = "mesh",
     }
 }
 
@@ -50,40 +58,6 @@ object! {
         token: At<String> = "token",
         /// Host names under which the admin server may be asked, besides IP addresses and localhost.
         hosts: Vec<At<String>> = "hosts",
-    }
-}
-
-object! {
-    /// Where endpoints are found.
-    Discovery = "discovery" {
-        /// Containers of a Docker engine, by their labels.
-        docker: Docker = "docker",
-        /// Read, but not acted on by this version.
-        swarm: Later = "swarm",
-        /// Read, but not acted on by this version.
-        kubernetes: Later = "kubernetes",
-        /// Read, but not acted on by this version.
-        consul: Later = "consul",
-        /// Read, but not acted on by this version.
-        etcd: Later = "etcd",
-        /// Read, but not acted on by this version.
-        dns: Later = "dns",
-        /// Read, but not acted on by this version.
-        file: Later = "file",
-    }
-}
-
-object! {
-    /// A Docker engine.
-    Docker = "discovery.docker" {
-        /// unix:///path, tcp://host:port or http://host:port. Default unix:///var/run/docker.sock.
-        endpoint: At<String> = "endpoint",
-        /// The network in which containers are reached if they are in several.
-        network: At<String> = "network",
-        /// How long endpoints are kept when more than half of a service vanishes at once. Default 10s.
-        hold: At<Duration> = "hold",
-        /// Takes loopback and link-local addresses from containers. Default false.
-        allow_loopback_endpoints: At<bool> = "allowLoopbackEndpoints",
     }
 }
 

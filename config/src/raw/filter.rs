@@ -1,8 +1,13 @@
-//! Filters as a file writes them: the Gateway API's, and `DirectResponse`, `RateLimit` and `FaultInjection` of our own.
+//! Filters as a file writes them: the Gateway API's, and some of our own.
 
-use super::At;
+use std::time::Duration;
+
+use schemars::{Schema, json_schema};
+
 use super::object::{object, words};
+use super::scalar::Refused;
 use super::traffic::{FaultInjection, RateLimit, RequestMirror};
+use super::{At, Scalar};
 
 object! {
     /// Done to a request or its response. The field that `type` names holds the settings.
@@ -17,6 +22,7 @@ object! {
         request_mirror: Box<RequestMirror> = "requestMirror",
         rate_limit: Box<RateLimit> = "rateLimit",
         fault_injection: Box<FaultInjection> = "faultInjection",
+        strict_transport_security: StrictTransportSecurity = "strictTransportSecurity",
     }
 }
 
@@ -31,6 +37,45 @@ words! {
         RequestMirror = "RequestMirror",
         RateLimit = "RateLimit",
         FaultInjection = "FaultInjection",
+        StrictTransportSecurity = "StrictTransportSecurity",
+        GrpcWeb = "GrpcWeb",
+    }
+}
+
+object! {
+    /// Tells browsers to come over TLS only (RFC 6797).
+    StrictTransportSecurity = "strictTransportSecurity" {
+        /// How long they remember, such as 365d. 0s makes them forget. Default 365d.
+        max_age: At<Age> = "maxAge",
+        /// For every host below this one too. Default false.
+        include_sub_domains: At<bool> = "includeSubDomains",
+        /// Asks to be in the lists that browsers ship with. Default false.
+        preload: At<bool> = "preload",
+    }
+}
+
+/// A time that may be years: whole days, or as any duration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Age(pub Duration);
+
+impl Scalar for Age {
+    const WHAT: &'static str = "a time such as 365d or 12h";
+
+    fn parse(text: &str) -> Result<Self, Refused> {
+        let Some(days) = text.strip_suffix('d') else {
+            return Duration::parse(text).map(Self);
+        };
+        let fits = !days.is_empty() && days.len() <= 5 && days.bytes().all(|b| b.is_ascii_digit());
+        let days: Option<u64> = fits.then(|| days.parse().ok()).flatten();
+        days.map(|days| Self(Duration::from_secs(days * 24 * 3600)))
+            .ok_or_else(|| Refused {
+                message: format!("{text:?} is not {}", Self::WHAT),
+                help: None,
+            })
+    }
+
+    fn schema() -> Schema {
+        json_schema!({ "type": ["string", "integer"], "examples": ["365d"] })
     }
 }
 

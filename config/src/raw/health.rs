@@ -15,7 +15,7 @@ object! {
     HealthCheck = "healthCheck" {
         /// Asks for a path.
         http: HttpProbe = "http",
-        /// Asks grpc.health.v1.Health, over HTTP/2 without TLS.
+        /// Asks grpc.health.v1.Health, over HTTP/2.
         grpc: GrpcProbe = "grpc",
         /// A connection that is accepted passes. The default.
         tcp: TcpProbe = "tcp",

@@ -10,7 +10,8 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use super::object::{object, words};
 use super::read::{Read, Reader};
 use super::scalar::Refused;
-use super::{At, Later, Scalar};
+use super::tls::ListenerTls;
+use super::{At, Authorization, Scalar};
 use crate::yaml::{Kind, Node};
 
 object! {
@@ -22,10 +23,12 @@ object! {
         /// IP:port; 0.0.0.0 is every IPv4 address of this machine, [::] every address.
         #[schemars(required)]
         bind: At<SocketAddr> = "bind",
-        /// http (default), tcp, udp or tls-passthrough. Others are refused by this version.
+        /// http (default), https, tcp, udp or tls-passthrough. Others are refused.
         protocol: At<String> = "protocol",
-        /// Refused by this version: a listener with it is left out.
-        tls: Later = "tls",
+        /// How TLS is ended; with protocol https, and only then.
+        tls: Box<ListenerTls> = "tls",
+        /// HTTP/2, with protocol http or https.
+        http2: Http2 = "http2",
         /// How many proxies stand in front (a count), or their networks (a list). Default none.
         trusted_hops: Hops = "trustedHops",
         /// canonicalize (default) or strict.
@@ -40,6 +43,11 @@ object! {
         proxy_protocol: ProxyProtocol = "proxyProtocol",
         /// Bounds of the sessions of a UDP listener.
         udp: Udp = "udp",
+        /// Who may call. Default everybody.
+        authorization: Vec<Authorization> = "authorization",
+        /// What endpoints are told of a client's certificate, in x-forwarded-client-cert: sanitize (default: nothing, unless a
+        /// trusted hop says it), sanitizeSet or appendForward.
+        forward_client_cert: At<ForwardClientCert> = "forwardClientCert",
     }
 }
 
@@ -74,6 +82,24 @@ object! {
 }
 
 object! {
+    /// HTTP/2, and what bounds a connection of it.
+    Http2 = "http2" {
+        /// Default true.
+        enabled: At<bool> = "enabled",
+        /// Streams that a client may have open at once. Default 100.
+        max_concurrent_streams: At<u32> = "maxConcurrentStreams",
+        /// Bytes of a body that are taken before somebody reads them, for each stream. Default 65536.
+        initial_stream_window: At<u32> = "initialStreamWindow",
+        /// The same for all streams of a connection together. Default 1048576.
+        initial_connection_window: At<u32> = "initialConnectionWindow",
+        /// A connection is told to go at this age, 10% sooner or later. 0s is at none. Default 0s.
+        max_connection_age: At<Duration> = "maxConnectionAge",
+        /// Its requests may go on for that long then. Default 30s.
+        max_connection_age_grace: At<Duration> = "maxConnectionAgeGrace",
+    }
+}
+
+object! {
     /// Bounds of one downstream connection.
     Limits = "limits" {
         /// Header fields in a request. Default 100.
@@ -86,10 +112,19 @@ object! {
         max_request_line_bytes: At<u32> = "maxRequestLineBytes",
         /// To receive a whole request head, PROXY header or TLS ClientHello. Default 10s.
         head_timeout: At<Duration> = "headTimeout",
+        /// To finish a TLS handshake. Default 5s.
+        handshake_timeout: At<Duration> = "handshakeTimeout",
         /// Between requests on a connection. Default 60s.
         idle_timeout: At<Duration> = "idleTimeout",
         /// Without any byte of a body, tunnel or TCP stream. Default 5m.
         stream_idle_timeout: At<Duration> = "streamIdleTimeout",
+    }
+}
+
+words! {
+    /// What becomes of x-forwarded-client-cert.
+    ForwardClientCert = "what to do with x-forwarded-client-cert" {
+        Sanitize = "sanitize", SanitizeSet = "sanitizeSet", AppendForward = "appendForward"
     }
 }
 

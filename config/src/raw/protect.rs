@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::object::object;
+use super::object::{object, words};
 use super::{At, Decimal, Later};
 
 object! {
@@ -51,13 +51,18 @@ object! {
         idle_timeout: At<Duration> = "idleTimeout",
         /// Idle connections kept per endpoint and worker. Default 128.
         max_idle_per_endpoint: At<u32> = "maxIdlePerEndpoint",
-        /// Read, but not enforced by this version.
-        h2_upgrade_policy: Later = "h2UpgradePolicy",
+        /// UPGRADE speaks HTTP/2 to endpoints, DO_NOT_UPGRADE HTTP/1.1; appProtocol stands before it. Default DEFAULT.
+        h2_upgrade_policy: At<H2Upgrade> = "h2UpgradePolicy",
         /// Read, but not enforced by this version.
         use_client_protocol: Later = "useClientProtocol",
-        /// Read, but not enforced by this version.
-        max_concurrent_streams: Later = "maxConcurrentStreams",
+        /// Streams at once on one HTTP/2 connection; 0 is as many as the endpoint allows. Default 0.
+        max_concurrent_streams: At<u32> = "maxConcurrentStreams",
     }
+}
+
+words! {
+    /// Whether HTTP/2 is spoken to endpoints (Istio).
+    H2Upgrade = "an upgrade policy" { Default = "DEFAULT", DoNotUpgrade = "DO_NOT_UPGRADE", Upgrade = "UPGRADE" }
 }
 
 object! {
@@ -99,6 +104,8 @@ object! {
         success_rate: SuccessRate = "successRate",
         /// Against a number. Off by default; an empty mapping turns it on.
         failure_percentage: FailurePercentage = "failurePercentage",
+        /// A health check that passes ends an ejection. Default true.
+        successful_active_health_check_uneject_host: At<bool> = "successfulActiveHealthCheckUnejectHost",
         /// Counts what it detects and ejects nobody. Default false.
         observe_only: At<bool> = "observeOnly",
     }

@@ -8,7 +8,7 @@ use super::filter::Filter;
 use super::object::{object, words};
 use super::scalar::Refused;
 use super::{At, Later, Scalar};
-use crate::model::{Protocol, RetryOn, Weight};
+use crate::model::{GrpcCondition, Protocol, RetryOn, Weight};
 
 object! {
     /// Rules for some hosts on some listeners.
@@ -62,7 +62,26 @@ object! {
         query_params: Vec<ValueMatch> = "queryParams",
         /// GET, POST, ...
         method: At<String> = "method",
+        /// A call of gRPC, in place of path.
+        grpc: GrpcMatch = "grpc",
     }
+}
+
+object! {
+    /// A call of gRPC (Gateway API, GRPCMethodMatch): service, method or both.
+    GrpcMatch = "a gRPC match" {
+        /// Exact (default) or RegularExpression (each anchored at both ends).
+        kind: At<GrpcKind> = "type",
+        /// With its package, such as shop.Cart. Default every service.
+        service: At<String> = "service",
+        /// Default every method.
+        method: At<String> = "method",
+    }
+}
+
+words! {
+    /// How a call's names are compared.
+    GrpcKind = "a gRPC match type" { Exact = "Exact", RegularExpression = "RegularExpression" }
 }
 
 object! {
@@ -137,10 +156,14 @@ object! {
     Retry = "retry" {
         /// Tries beyond the first. Default 2.
         attempts: At<u8> = "attempts",
-        /// connect-failure, refused-stream, reset-before-request, gateway-error, 5xx or a status.
+        /// connect-failure, refused-stream, reset-before-request, gateway-error, 5xx or a status; of gRPC cancelled,
+        /// deadline-exceeded, internal, resource-exhausted or unavailable.
         /// Default the first three.
         on: Vec<At<RetryCondition>> = "on",
         backoff: Backoff = "backoff",
+        /// Lets a try that has no answer within timeouts.backendRequest go on beside the next one; the first answer
+        /// counts. For requests that may be made twice. Default false.
+        hedge: At<bool> = "hedge",
     }
 }
 
@@ -158,13 +181,22 @@ object! {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RetryCondition(pub RetryOn);
 
-const CONDITIONS: [(&str, RetryOn); 5] = [
+const CONDITIONS: [(&str, RetryOn); 10] = [
     ("connect-failure", RetryOn::ConnectFailure),
     ("refused-stream", RetryOn::RefusedStream),
     ("reset-before-request", RetryOn::ResetBeforeRequest),
     ("gateway-error", RetryOn::GatewayError),
     ("5xx", RetryOn::FiveXx),
+    grpc(GrpcCondition::Cancelled),
+    grpc(GrpcCondition::DeadlineExceeded),
+    grpc(GrpcCondition::Internal),
+    grpc(GrpcCondition::ResourceExhausted),
+    grpc(GrpcCondition::Unavailable),
 ];
+
+const fn grpc(condition: GrpcCondition) -> (&'static str, RetryOn) {
+    (condition.text(), RetryOn::Grpc(condition))
+}
 
 impl RetryCondition {
     /// The word that [`Scalar::parse`] reads.

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use super::{AccessLogFormat, Admin, AdminBind, DockerSettings, Settings, overload};
+use super::{AccessLogFormat, Admin, AdminBind, Settings, control, discovery, mesh, overload};
 use crate::Diagnostic;
 use crate::compile::{locality, report::Report};
 use crate::diagnostic::Place;
@@ -19,6 +19,8 @@ const LOCALITY: &str = "WEIR_LOCALITY";
 pub(crate) struct Resolver {
     settings: Settings,
     seen: Vec<(&'static str, Place)>,
+    /// Resolved last: what it needs depends on the mesh, wherever that is written.
+    control: Option<raw::Control>,
 }
 
 impl Resolver {
@@ -57,6 +59,14 @@ impl Resolver {
         {
             self.settings.state_dir = Some(value.clone());
         }
+        if let Some(At { value, place }) = &document.history
+            && s(self, "history", place, found)
+        {
+            match usize::try_from(*value) {
+                Ok(keep @ 1..=10_000) => self.settings.history = keep,
+                _ => found.push(Diagnostic::error(place, "history is from 1 to 10000")),
+            }
+        }
         if let Some(At { value, place }) = &document.drain_timeout
             && s(self, "drainTimeout", place, found)
         {
@@ -77,6 +87,17 @@ impl Resolver {
         {
             self.settings.overload = overload::resolve(overload, found);
         }
+        if let Some(section) = &document.control
+            && self.first("control", &section.meta.place, found)
+        {
+            self.control = Some(section.clone());
+        }
+        if let Some(section) = &document.mesh
+            && !section.is_authorization_alone()
+            && self.first("mesh", &section.meta.place, found)
+        {
+            self.settings.mesh = mesh::resolve(section, found);
+        }
         if let Some(later) = &document.rollouts {
             found.push(not_enforced(&later.place, "rollouts"));
         }
@@ -94,22 +115,47 @@ impl Resolver {
                 Err(invalid) => found.push(Diagnostic::error(&place, invalid.to_string())),
             }
         }
+        if let Some(section) = &self.control {
+            let mesh = self.seen.iter().any(|(key, _)| *key == "mesh");
+            self.settings.control = control::resolve(section, mesh, found);
+        }
+        self.warn_of_mesh(found);
         self.settings
+    }
+
+    /// Workloads get their identities where proxies get their configuration.
+    fn warn_of_mesh(&self, found: &mut Vec<Diagnostic>) {
+        let at = self.seen.iter().find(|(key, _)| *key == "mesh");
+        if let Some((_, place)) = at.filter(|_| self.control.is_none()) {
+            let message = "mesh without control: no workload can get an identity";
+            let help = "add control: { bind: 0.0.0.0:9902 }";
+            found.push(Diagnostic::warning(place, message).help(help));
+        }
     }
 
     fn discovery(&mut self, discovery: &raw::Discovery, found: &mut Vec<Diagnostic>) {
         if let Some(docker) = &discovery.docker
             && self.first("discovery.docker", &docker.meta.place, found)
         {
-            self.settings.docker = Some(resolve_docker(docker, found));
+            self.settings.docker = Some(discovery::docker(docker, found));
+        }
+        if let Some(swarm) = &discovery.swarm
+            && self.first("discovery.swarm", &swarm.meta.place, found)
+        {
+            self.settings.swarm = Some(discovery::swarm(swarm, found));
+        }
+        if let Some(files) = &discovery.files
+            && self.first("discovery.files", &files.meta.place, found)
+        {
+            self.settings.endpoint_files = discovery::files(files, found);
+        }
+        for lookup in discovery.dns.iter().flatten() {
+            discovery::dns(lookup, &mut self.settings.dns, found);
         }
         for (later, name) in [
-            (&discovery.swarm, "discovery.swarm"),
             (&discovery.kubernetes, "discovery.kubernetes"),
             (&discovery.consul, "discovery.consul"),
             (&discovery.etcd, "discovery.etcd"),
-            (&discovery.dns, "discovery.dns"),
-            (&discovery.file, "discovery.file"),
         ] {
             if let Some(later) = later {
                 found.push(not_enforced(&later.place, name));
@@ -233,29 +279,4 @@ fn token_file(raw: &raw::Admin, found: &mut Vec<Diagnostic>) -> Option<PathBuf> 
         (Some(file), None) => Some(file.value.clone()),
         (None, from_token) => from_token,
     }
-}
-
-fn resolve_docker(raw: &raw::Docker, found: &mut Vec<Diagnostic>) -> DockerSettings {
-    let mut docker = DockerSettings::default();
-    if let Some(endpoint) = &raw.endpoint {
-        match ["unix:///", "tcp://", "http://"]
-            .iter()
-            .any(|scheme| endpoint.value.starts_with(scheme))
-        {
-            true => docker.endpoint.clone_from(&endpoint.value),
-            false => {
-                let message = format!("{:?} is not the address of a Docker engine", endpoint.value);
-                let help = "write unix:///var/run/docker.sock or tcp://host:2375";
-                found.push(Diagnostic::error(&endpoint.place, message).help(help));
-            }
-        }
-    }
-    docker.network = raw.network.as_ref().map(|network| network.value.clone());
-    if let Some(hold) = &raw.hold {
-        docker.hold = hold.value;
-    }
-    if let Some(allow) = &raw.allow_loopback_endpoints {
-        docker.allow_loopback_endpoints = allow.value;
-    }
-    docker
 }

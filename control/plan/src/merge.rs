@@ -6,13 +6,15 @@
 use weir_config::Fragment;
 
 /// Where a fragment came from. The order of the variants is the order of compilation: what a person
-/// gave on the command line, then files, then what was discovered.
+/// gave on the command line, then files, then what was applied through the API, then what was discovered.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Origin {
     /// The command line and built-in defaults.
     Base,
     /// Configuration files.
     Files,
+    /// A document that was applied through the API, by its name.
+    Applied(String),
     /// Discovery, by the provider's name.
     Discovered(String),
 }
@@ -35,6 +37,8 @@ mod tests {
         let mut origins = [
             Origin::Discovered("swarm".into()),
             Origin::Discovered("docker".into()),
+            Origin::Applied("b".into()),
+            Origin::Applied("a".into()),
             Origin::Files,
             Origin::Base,
         ];
@@ -44,6 +48,8 @@ mod tests {
             [
                 Origin::Base,
                 Origin::Files,
+                Origin::Applied("a".into()),
+                Origin::Applied("b".into()),
                 Origin::Discovered("docker".into()),
                 Origin::Discovered("swarm".into()),
             ]

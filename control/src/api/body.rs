@@ -13,7 +13,7 @@ pub(super) fn bytes(body: Result<Bytes, BytesRejection>) -> Result<Bytes, ApiErr
         StatusCode::PAYLOAD_TOO_LARGE => ApiError::new(
             StatusCode::PAYLOAD_TOO_LARGE,
             "too_large",
-            "the body is larger than 64 KiB",
+            "the body is larger than it may be: 64 KiB, and with a document 8 MiB",
         ),
         _ => ApiError::invalid(format!("the body could not be read: {rejection}")),
     })

@@ -51,7 +51,9 @@ pub(super) async fn clear(
 }
 
 async fn answer(control: &Control, service: &str, outcome: Outcome) -> Response {
-    let in_force = control.wait_applied(outcome.generation, APPLY).await;
+    // Who took it in part has said so, and shows in the status: shares are in force there.
+    let following = control.followers().wait(outcome.generation, APPLY).await;
+    let in_force = following.err().is_none_or(|late| late.behind.is_empty());
     let mut warnings = outcome.warnings;
     if !in_force {
         warnings.push(format!(

@@ -14,6 +14,7 @@ pub struct ApiError {
     status: StatusCode,
     code: &'static str,
     message: String,
+    rendered: Option<String>,
 }
 
 impl ApiError {
@@ -22,6 +23,7 @@ impl ApiError {
             status,
             code,
             message: message.into(),
+            rendered: None,
         }
     }
 
@@ -41,14 +43,23 @@ impl ApiError {
 impl From<Refused> for ApiError {
     fn from(refused: Refused) -> Self {
         let message = refused.to_string();
-        match refused {
-            Refused::Stopping => Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", message),
-            refused if refused.is_unknown() => {
-                Self::new(StatusCode::NOT_FOUND, "not_found", message)
+        let (status, code) = match &refused {
+            Refused::Stopping => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
+            refused if refused.is_unknown() => (StatusCode::NOT_FOUND, "not_found"),
+            Refused::NotKept(_) => (StatusCode::INSUFFICIENT_STORAGE, "not_kept"),
+            Refused::Pinned { .. } | Refused::Unrestorable { .. } => {
+                (StatusCode::CONFLICT, "refused")
             }
-            Refused::Senseless(_) => {
-                Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid", message)
-            }
+            Refused::Invalid { .. } => (StatusCode::UNPROCESSABLE_ENTITY, "invalid_configuration"),
+            _ => (StatusCode::UNPROCESSABLE_ENTITY, "invalid"),
+        };
+        let rendered = match refused {
+            Refused::Invalid { rendered, .. } => Some(rendered),
+            _ => None,
+        };
+        Self {
+            rendered,
+            ..Self::new(status, code, message)
         }
     }
 }
@@ -69,6 +80,7 @@ impl IntoResponse for ApiError {
         let error = ErrorBody {
             code: self.code.into(),
             message: self.message,
+            rendered: self.rendered,
         };
         let mut response = (self.status, Json(Reply::new(ErrorReply { error }))).into_response();
         if self.status == StatusCode::UNAUTHORIZED {

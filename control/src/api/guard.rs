@@ -6,6 +6,7 @@
 //! loopback only names that mean this machine are answered.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use axum::extract::{Request, State};
 use axum::http::header::{
@@ -18,18 +19,19 @@ use axum::response::{IntoResponse, Response};
 use weir_config::settings::{Admin, AdminBind};
 
 use super::error::ApiError;
-use crate::control::Control;
 use crate::store::Token;
 
 /// Everything from this server, nothing inline, nothing framed.
 const CSP: &str = "default-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; object-src 'none'";
 
-pub(super) async fn guard(
-    State(control): State<Control>,
-    request: Request,
-    next: Next,
-) -> Response {
-    let mut response = match check(&control, &request) {
+/// What is needed to tell who may ask.
+pub(super) struct Door {
+    pub(super) admin: Admin,
+    pub(super) token: Option<Token>,
+}
+
+pub(super) async fn guard(State(door): State<Arc<Door>>, request: Request, next: Next) -> Response {
+    let mut response = match check(&door, &request) {
         Ok(()) => next.run(request).await,
         Err(refusal) => refusal.into_response(),
     };
@@ -52,14 +54,14 @@ pub(super) async fn guard(
     response
 }
 
-fn check(control: &Control, request: &Request) -> Result<(), ApiError> {
+fn check(door: &Door, request: &Request) -> Result<(), ApiError> {
     let headers = request.headers();
-    check_host(&control.shared.admin, headers)?;
+    check_host(&door.admin, headers)?;
     if matches!(*request.method(), Method::GET | Method::HEAD) {
         return Ok(());
     }
     check_origin(headers)?;
-    check_token(control.shared.token.as_ref(), headers)?;
+    check_token(door.token.as_ref(), headers)?;
     check_content_type(headers)
 }
 

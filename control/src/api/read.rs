@@ -5,12 +5,17 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::{Query, State};
 use serde::Deserialize;
-use weir_config::Severity;
+use weir_config::model::{Life, Source};
+use weir_config::{Diagnostic, Kept, Severity};
 use weir_plan::{Rollout, VersionSplit};
 
-use super::types::{self, ConfigStatus, Discovery, Events, OverrideInfo, Reply, Rollouts, Status};
+use super::types::{
+    self, Cert, CertState, Certs, ConfigStatus, Discovery, Events, OverrideInfo, Reply, Rollouts,
+    Status,
+};
 use crate::board::{Baseline, Facts, problem};
-use crate::clock::{now_ms, rfc3339};
+use crate::certs::{self, InUse};
+use crate::clock::{now_ms, now_seconds, rfc3339};
 use crate::control::{Control, Shared};
 
 /// Diagnostics in one reply; a broken template can make thousands of the same.
@@ -21,6 +26,14 @@ pub(super) async fn status(State(control): State<Control>) -> Json<Reply<Status>
     let (ready, ready_reason) = (shared.ready)();
     let applied = shared.applied.borrow().clone();
     let generation = shared.models.borrow().generation;
+    let (embedded, apart): (Vec<types::Proxy>, Vec<types::Proxy>) = crate::xds::proxies(shared)
+        .into_iter()
+        .partition(|proxy| proxy.embedded);
+    // Without a data plane in this process there is nothing here that could lag behind.
+    let applied_generation = match embedded.is_empty() {
+        true => generation,
+        false => applied.generation,
+    };
     let facts = shared.board.lock();
     let config = config_status(&facts);
     Json(Reply::new(Status {
@@ -28,29 +41,31 @@ pub(super) async fn status(State(control): State<Control>) -> Json<Reply<Status>
         started: rfc3339(facts.started_ms),
         uptime_seconds: now_ms().saturating_sub(facts.started_ms) / 1000,
         generation,
-        applied_generation: applied.generation,
+        applied_generation,
         apply_errors: applied.errors,
         ready,
         ready_reason,
         warnings: config.warnings,
         config,
         providers: facts.providers.values().cloned().collect(),
+        proxies: types::ProxyCounts::of(&apart),
         overrides: facts.overrides.services.len(),
+        documents: facts.documents.len(),
+        pinned: facts.pin.clone(),
         state_dir: shared
             .state_dir
             .as_ref()
             .map(|dir| dir.display().to_string()),
+        state_problem: shared.state_problem(),
     }))
 }
 
 pub(super) async fn discovery(State(control): State<Control>) -> Json<Reply<Discovery>> {
     let facts = control.shared.board.lock();
-    let problems = facts
-        .config
-        .diagnostics
-        .iter()
-        .map(problem)
-        .filter(|problem| problem.container.is_some());
+    let of_label = |diagnostic: &&Diagnostic| matches!(diagnostic.source, Source::Label { .. });
+    let labels = facts.config.diagnostics.iter().filter(of_label);
+    let others = facts.discovered.iter().filter(|d| !of_label(d));
+    let problems = labels.chain(others).map(problem);
     Json(Reply::new(Discovery {
         providers: facts.providers.values().cloned().collect(),
         containers: facts.containers.clone(),
@@ -69,6 +84,47 @@ pub(super) async fn rollouts(State(control): State<Control>) -> Json<Reply<Rollo
         .map(|rollout| show(&control.shared, rollout))
         .collect();
     Json(Reply::new(Rollouts { rollouts }))
+}
+
+pub(super) async fn certs(State(control): State<Control>) -> Json<Reply<Certs>> {
+    let model = Arc::clone(&control.shared.models.borrow().model);
+    let facts = control.shared.board.lock();
+    let (now, kept) = (now_seconds(), facts.kept.clone());
+    drop(facts);
+    let certs = certs::in_use(&model);
+    let certs = certs.iter().map(|used| cert(used, &kept, now)).collect();
+    Json(Reply::new(Certs { certs }))
+}
+
+fn cert(used: &InUse<'_>, kept: &[Kept], now: i64) -> Cert {
+    let certificate = used.certificate;
+    let time =
+        |seconds| u64::try_from(seconds).map_or_else(|_| String::new(), |s: u64| rfc3339(s * 1000));
+    let text = |all: &[&str]| all.iter().map(ToString::to_string).collect();
+    let problem = kept
+        .iter()
+        .find(|kept| kept.source == certificate.source || kept.name == certificate.name);
+    Cert {
+        name: certificate.name.clone(),
+        names: certificate.names.clone(),
+        listeners: text(&used.listeners),
+        services: text(&used.services),
+        not_before: time(certificate.not_before),
+        not_after: time(certificate.not_after),
+        days_left: certificate.days_left(now),
+        state: match certificate.life(now) {
+            Life::Valid => CertState::Valid,
+            Life::Expiring => CertState::Expiring,
+            Life::Expired => CertState::Expired,
+            Life::NotYetValid => CertState::NotYetValid,
+        },
+        problem: problem.map(|kept| kept.reason.clone()),
+        issuer: certificate.issuer.clone(),
+        serial: certificate.serial.clone(),
+        fingerprint: certificate.fingerprint_text(),
+        ocsp: certificate.ocsp.is_some(),
+        source: certificate.source.to_string(),
+    }
 }
 
 #[derive(Debug, Deserialize)]
@@ -90,6 +146,19 @@ pub(super) async fn events(
 ) -> Json<Reply<Events>> {
     let events = control.shared.events.since(query.since, query.limit);
     Json(Reply::new(Events { events }))
+}
+
+pub(super) async fn edges(State(control): State<Control>) -> Json<Reply<types::Edges>> {
+    Json(Reply::new(types::Edges {
+        edges: crate::xds::edges(&control.shared),
+    }))
+}
+
+pub(super) async fn proxies(State(control): State<Control>) -> Json<Reply<types::Proxies>> {
+    Json(Reply::new(types::Proxies {
+        generation: control.shared.models.borrow().generation,
+        proxies: crate::xds::proxies(&control.shared),
+    }))
 }
 
 pub(super) async fn config(State(control): State<Control>) -> Json<Reply<serde_json::Value>> {

@@ -30,6 +30,8 @@ routes:
           - { name: shop, version: canary, weight: 5 }
 ";
 
+mod decide;
+
 /// A control plane over one file, with a data plane that applies everything at once unless told otherwise.
 struct Setup {
     control: Control,
@@ -505,8 +507,9 @@ async fn the_observed_share_counts_from_the_last_change() {
 #[tokio::test]
 async fn the_status_tells_generation_config_and_providers() {
     let setup = start().await;
-    let reached = setup.control.wait_applied(1, Duration::from_secs(5)).await;
-    assert!(reached);
+    let followers = setup.control.followers();
+    let reached = followers.wait(1, Duration::from_secs(5)).await;
+    assert_eq!(reached, Ok(()));
     let status = setup.get("/api/v1/status").await;
     assert_eq!(status["apiVersion"], "weir/v1");
     assert_eq!(

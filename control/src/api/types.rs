@@ -7,6 +7,25 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+mod access;
+mod edge;
+mod history;
+mod mesh;
+mod proxy;
+
+pub use access::{Access, AccessCheck, AccessPolicy, AccessTried};
+pub use edge::{Edge, Edges, Security};
+pub use history::{
+    ApplyRequest, ConfigChange, ConfigOutcome, DocumentInfo, DocumentList, EndpointNote,
+    EndpointNotes, FollowerInfo, Following, Generation, GenerationDetail, Generations, PinInfo,
+    RollbackRequest, UndoRequest,
+};
+pub use mesh::{
+    AuthorityInfo, AuthorityRoot, MeshToken, MeshTokens, NewToken, RotationInfo, RotationRequest,
+    RotationStep, TokenRequest,
+};
+pub use proxy::{Proxies, Proxy, ProxyCounts, ProxyLoad, ProxyState};
+
 /// The value of `apiVersion`.
 pub const API_VERSION: &str = "weir/v1";
 
@@ -46,12 +65,23 @@ pub struct Status {
     pub ready_reason: String,
     pub config: ConfigStatus,
     pub providers: Vec<Provider>,
+    /// Proxies of their own, by state.
+    pub proxies: ProxyCounts,
     /// Warnings in all diagnostics.
     pub warnings: usize,
     /// Services whose weights are set by hand.
     pub overrides: usize,
-    /// Where overrides and events are kept; `None`: nowhere, they last until a restart.
+    /// Documents that were applied through the API.
+    #[serde(default)]
+    pub documents: usize,
+    /// The generation that is laid over the sources by a rollback.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pinned: Option<PinInfo>,
+    /// Where history, overrides and events are kept; `None`: nowhere, they last until a restart.
     pub state_dir: Option<String>,
+    /// Why what is decided or the history is not kept, if so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state_problem: Option<String>,
 }
 
 /// Whether what is written is what runs.
@@ -104,6 +134,53 @@ pub enum ProviderState {
     Holding,
     /// Unreachable or refused; what is known is kept.
     Down,
+}
+
+/// `GET /api/v1/certs`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Certs {
+    pub certs: Vec<Cert>,
+}
+
+/// A certificate in force. Its key is never told.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Cert {
+    /// The file of the certificate, or `self-signed`.
+    pub name: String,
+    /// What it is for: DNS names and addresses.
+    pub names: Vec<String>,
+    /// Listeners that show it.
+    pub listeners: Vec<String>,
+    /// Services whose endpoints are shown it.
+    pub services: Vec<String>,
+    pub not_before: String,
+    pub not_after: String,
+    /// Whole days; negative once it has expired.
+    pub days_left: i64,
+    pub state: CertState,
+    /// Why what its files hold now is not in force.
+    pub problem: Option<String>,
+    pub issuer: String,
+    pub serial: String,
+    /// SHA-256, hexadecimal.
+    pub fingerprint: String,
+    /// Whether an OCSP answer is stapled.
+    pub ocsp: bool,
+    /// Where the configuration names it.
+    pub source: String,
+}
+
+/// Whether clients take a certificate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum CertState {
+    Valid,
+    /// Less than 14 days and less than a third of its life are left.
+    Expiring,
+    Expired,
+    NotYetValid,
 }
 
 /// `GET /api/v1/discovery`.
@@ -328,7 +405,10 @@ pub struct ErrorReply {
 /// Why.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ErrorBody {
-    /// `unauthorized`, `forbidden`, `not_found`, `invalid`, `too_large`, `unavailable`, …
+    /// `unauthorized`, `forbidden`, `not_found`, `invalid`, `invalid_configuration`, `too_large`, `unavailable`, …
     pub code: String,
     pub message: String,
+    /// With `invalid_configuration`: everything that is wrong with it, for a terminal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rendered: Option<String>,
 }

@@ -29,7 +29,7 @@ struct Entry {
 /// # Errors
 /// What is wrong, for a person. Nothing is taken from a file that is wrong in one place: half an
 /// override could send traffic where nobody wanted it.
-pub(super) fn parse(text: &str) -> Result<Overrides, String> {
+pub(crate) fn parse(text: &str) -> Result<Overrides, String> {
     let file: File = serde_json::from_str(text).map_err(|error| error.to_string())?;
     if file.format != FORMAT {
         return Err(format!(
@@ -64,7 +64,7 @@ pub(super) fn parse(text: &str) -> Result<Overrides, String> {
 }
 
 /// The file's text.
-pub(super) fn to_text(overrides: &Overrides) -> String {
+pub(crate) fn to_text(overrides: &Overrides) -> String {
     let entry = |told: &Override| Entry {
         weights: told
             .weights

@@ -23,25 +23,47 @@ fn mode(path: &Path) -> u32 {
     std::fs::metadata(path).unwrap().permissions().mode() & 0o777
 }
 
-#[test]
-fn overrides_come_back_as_they_were_saved() {
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("state");
-    let store = Store::open(Some(path.clone())).unwrap();
-    assert_eq!(store.load_overrides(), (Overrides::default(), None));
-    store.save_overrides(&overrides()).unwrap();
-    assert_eq!(
-        Store::open(Some(path.clone())).unwrap().load_overrides(),
-        (overrides(), None)
-    );
-    assert_eq!(
-        (mode(&path), mode(&path.join(OVERRIDES_FILE))),
-        (0o700, 0o600)
-    );
+async fn open(dir: &Path) -> (Store, Arc<dyn Database>) {
+    let store = Store::open(Some(dir.to_owned())).unwrap();
+    let (database, complaints) = store.database().await;
+    assert_eq!(complaints, Vec::<String>::new());
+    (store, database)
 }
 
-#[test]
-fn a_damaged_file_is_moved_aside_and_reported() {
+async fn kept(database: &dyn Database) -> Option<Overrides> {
+    records::load(database).await.unwrap().overrides
+}
+
+#[tokio::test]
+async fn what_is_kept_comes_back_and_is_for_its_owner_only() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("state");
+    let (_, database) = open(&path).await;
+    let mut batch = Batch::default();
+    batch.put_overrides(&overrides());
+    database.commit(batch).await.unwrap();
+    drop(database);
+    let (_, database) = open(&path).await;
+    assert_eq!(kept(&*database).await, Some(overrides()));
+    assert_eq!((mode(&path), mode(&path.join(redb::FILE))), (0o700, 0o600));
+}
+
+#[tokio::test]
+async fn the_overrides_of_an_earlier_version_are_taken_over_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join(OVERRIDES_FILE);
+    std::fs::write(&file, overrides_text(&overrides())).unwrap();
+    let (store, database) = open(dir.path()).await;
+    let taken = store.take_over_overrides(&*database).await;
+    assert_eq!(taken, (Some(overrides()), None));
+    assert_eq!(kept(&*database).await, Some(overrides()));
+    assert!(!file.exists() && dir.path().join("overrides.json.old").exists());
+    let taken = store.take_over_overrides(&*database).await;
+    assert_eq!(taken, (None, None));
+}
+
+#[tokio::test]
+async fn damaged_overrides_of_an_earlier_version_are_moved_aside_and_reported() {
     for damaged in [
         "",
         "{",
@@ -52,33 +74,15 @@ fn a_damaged_file_is_moved_aside_and_reported() {
         r#"{"format":1,"services":{"a shop":{"weights":{"canary":"5"},"by":"cli","since_ms":1}}}"#,
     ] {
         let dir = tempfile::tempdir().unwrap();
-        let store = Store::open(Some(dir.path().to_owned())).unwrap();
         std::fs::write(dir.path().join(OVERRIDES_FILE), damaged).unwrap();
-        let (loaded, complaint) = store.load_overrides();
-        assert_eq!(loaded, Overrides::default(), "{damaged}");
+        let (store, database) = open(dir.path()).await;
+        let (taken, complaint) = store.take_over_overrides(&*database).await;
+        assert_eq!(taken, None, "{damaged}");
         assert!(complaint.unwrap().contains("overrides.json.corrupt"));
-        assert_eq!(
-            std::fs::read_to_string(dir.path().join("overrides.json.corrupt")).unwrap(),
-            damaged
-        );
-        store.save_overrides(&overrides()).unwrap();
-        assert_eq!(store.load_overrides().0, overrides());
+        let aside = dir.path().join("overrides.json.corrupt");
+        assert_eq!(std::fs::read_to_string(aside).unwrap(), damaged);
+        assert_eq!(kept(&*database).await, None);
     }
-}
-
-#[test]
-fn what_a_crash_left_half_written_is_not_read() {
-    let dir = tempfile::tempdir().unwrap();
-    let store = Store::open(Some(dir.path().to_owned())).unwrap();
-    store.save_overrides(&overrides()).unwrap();
-    let left = dir
-        .path()
-        .join(format!("{OVERRIDES_FILE}.tmp-{}", std::process::id()));
-    std::fs::write(&left, "{\"form").unwrap();
-    assert_eq!(store.load_overrides(), (overrides(), None));
-    store.save_overrides(&Overrides::default()).unwrap();
-    assert!(!left.exists());
-    assert_eq!(store.load_overrides(), (Overrides::default(), None));
 }
 
 #[test]
@@ -125,13 +129,13 @@ fn a_named_token_file_must_hold_a_token() {
     );
 }
 
-#[test]
-fn without_a_directory_there_is_no_token_and_nothing_is_kept() {
+#[tokio::test]
+async fn without_a_directory_there_is_no_token_and_nothing_is_kept() {
     let store = Store::open(None).unwrap();
     assert!(store.token(None).unwrap().is_none());
-    assert!(store.save_overrides(&overrides()).is_ok());
-    assert_eq!(store.load_overrides(), (Overrides::default(), None));
-    assert!(!store.is_durable());
+    let (database, complaints) = store.database().await;
+    assert_eq!(complaints, Vec::<String>::new());
+    assert!(!database.is_durable());
 }
 
 #[test]

@@ -7,6 +7,8 @@ use super::{Command, Refused, Watcher};
 use crate::clock;
 use crate::control::Outcome;
 use crate::events::{Draft, one_line};
+use crate::history::Why;
+use crate::store::database::Batch;
 
 /// Characters of a name that a client gave itself.
 const MAX_BY: usize = 64;
@@ -30,7 +32,7 @@ impl Watcher {
                             by: by.clone(),
                             since_ms: clock::now_ms(),
                         };
-                        let mut overrides = self.overrides.clone();
+                        let mut overrides = self.decided.overrides.clone();
                         overrides.services.insert(change.service.clone(), told);
                         let verb = "set";
                         Ok(self
@@ -41,16 +43,26 @@ impl Watcher {
                 let _ = reply.send(outcome);
             }
             Command::Clear { service, by, reply } => {
-                let outcome = match check_clear(&self.configured, &self.overrides, &service) {
+                let outcome = match check_clear(&self.configured, &self.decided.overrides, &service)
+                {
                     Err(refused) => Err(refused.into()),
                     Ok(name) => {
-                        let mut overrides = self.overrides.clone();
+                        let mut overrides = self.decided.overrides.clone();
                         overrides.services.remove(&name);
                         Ok(self
                             .put_in_force(&name, overrides, "clear", &clean(&by), Vec::new())
                             .await)
                     }
                 };
+                let _ = reply.send(outcome);
+            }
+            Command::Decide {
+                request,
+                by,
+                dry_run,
+                reply,
+            } => {
+                let outcome = self.decide(request, &clean(&by), dry_run).await;
                 let _ = reply.send(outcome);
             }
             Command::Files(_) | Command::Found(_) => {}
@@ -67,19 +79,19 @@ impl Watcher {
         by: &str,
         mut warnings: Vec<String>,
     ) -> Outcome {
-        let before = rollout_of(&self.configured, &self.overrides, service.as_str());
+        let before = rollout_of(&self.configured, &self.decided.overrides, service.as_str());
         let after = rollout_of(&self.configured, &overrides, service.as_str());
         let changes = match (&before, &after) {
             (Some(before), Some(after)) => describe(&before.versions, &after.versions),
             _ => "it is not configured now".into(),
         };
         let message = format!("{verb} {service}: {changes}");
-        self.overrides = overrides;
+        self.decided.overrides = overrides;
         self.shared.events.record(Draft::canary(
             service.as_str(),
             format!("{message} by {by}"),
         ));
-        let generation = self.publish();
+        let generation = self.publish(Why::asked(format!("canary {verb}"), by));
         if let Some(warning) = self.save().await {
             warnings.push(warning);
         }
@@ -92,18 +104,13 @@ impl Watcher {
 
     /// Saves the overrides off this thread; returns what a person has to know if it did not work.
     async fn save(&self) -> Option<String> {
-        if !self.store.is_durable() {
-            return Some(
-                "there is no state directory: this lasts until Weir restarts (set stateDir)".into(),
-            );
+        let database = &self.shared.database;
+        if !database.is_durable() {
+            return Some(self.shared.not_durable());
         }
-        let (store, overrides) = (self.store.clone(), self.overrides.clone());
-        let saved = tokio::task::spawn_blocking(move || store.save_overrides(&overrides)).await;
-        let failure = match saved {
-            Ok(Ok(())) => return None,
-            Ok(Err(error)) => error.to_string(),
-            Err(panicked) => panicked.to_string(),
-        };
+        let mut batch = Batch::default();
+        batch.put_overrides(&self.decided.overrides);
+        let failure = self.shared.save(batch).await.err()?;
         let warning = format!("in force, but not saved: {failure}; it lasts until Weir restarts");
         self.shared.events.record(Draft::config(warning.clone()));
         Some(warning)
@@ -117,6 +124,9 @@ impl Refused {
         matches!(
             self,
             Self::Senseless(SetError::UnknownService { .. } | SetError::NotSet { .. })
+                | Self::NotPinned
+                | Self::UnknownDocument { .. }
+                | Self::UnknownGeneration { .. }
         )
     }
 }

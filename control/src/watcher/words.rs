@@ -2,15 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use weir_config::model::Model;
-use weir_config::{Change, ChangeKind};
+use weir_config::{Change, ChangeKind, Diff};
 
 /// Changes spelled out in one event; more are counted.
 const TOLD_CHANGES: usize = 4;
 
 /// What a generation changes, in a line: each change, or how many of which kind when there are many.
-pub(super) fn changes(old: &Model, new: &Model) -> String {
-    let diff = weir_config::diff(old, new);
+pub(crate) fn changes(diff: &Diff) -> String {
     if diff.changes.is_empty() {
         return "only where things are written changed".into();
     }

@@ -1,5 +1,9 @@
 //! An engine that does as a test tells it, over a real unix socket.
 
+// Of each test binary some part is unused.
+#[allow(dead_code)]
+mod fake_cluster;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -37,6 +41,8 @@ pub(crate) struct Engine {
 
 struct State {
     containers: Mutex<BTreeMap<String, Value>>,
+    /// `None`: it is no manager.
+    cluster: Mutex<Option<fake_cluster::Cluster>>,
     answer: Mutex<Answer>,
     requests: Mutex<Vec<String>>,
     events: broadcast::Sender<String>,
@@ -47,6 +53,7 @@ impl Engine {
     pub(crate) fn start(path: &Path) -> Self {
         let state = State {
             containers: Mutex::default(),
+            cluster: Mutex::default(),
             answer: Mutex::new(Answer::List),
             requests: Mutex::default(),
             events: broadcast::Sender::new(65_536),
@@ -59,6 +66,11 @@ impl Engine {
         };
         engine.up();
         engine
+    }
+
+    /// Its socket.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
     }
 
     /// Listens (again).
@@ -189,7 +201,22 @@ async fn serve(stream: UnixStream, state: Arc<State>) {
             )
             .await
         }
-        "/containers/json" => list(stream, &state).await,
+        "/containers/json" => {
+            let all: Vec<Value> = state.containers.lock().unwrap().values().cloned().collect();
+            list(stream, &state, &all.into()).await
+        }
+        "/services" | "/tasks" | "/nodes" => {
+            let told = state.cluster.lock().unwrap().as_ref().map(|c| c.list(bare));
+            match told.flatten() {
+                Some(all) => list(stream, &state, &all).await,
+                None => respond(stream, 503, fake_cluster::NO_MANAGER.as_bytes()).await,
+            }
+        }
+        "/networks" => {
+            let all = br#"[{"Name":"edge","Id":"net-edge"},{"Name":"ingress","Id":"net-ingress","Ingress":true}]"#;
+            respond(stream, 200, all).await
+        }
+        "/_ping" => respond(stream, 200, b"OK").await,
         "/events" => events(stream, &state).await,
         _ if bare.starts_with("/containers/") => {
             respond(stream, 200, br#"{"Config":{"StopSignal":"SIGUSR1"}}"#).await
@@ -198,12 +225,9 @@ async fn serve(stream: UnixStream, state: Arc<State>) {
     };
 }
 
-async fn list(mut stream: UnixStream, state: &State) -> std::io::Result<()> {
+async fn list(mut stream: UnixStream, state: &State, all: &Value) -> std::io::Result<()> {
     let answer = state.answer.lock().unwrap().clone();
-    let body = || {
-        let all: Vec<Value> = state.containers.lock().unwrap().values().cloned().collect();
-        serde_json::to_vec(&all).unwrap()
-    };
+    let body = || serde_json::to_vec(all).unwrap();
     match answer {
         Answer::List => respond(stream, 200, &body()).await,
         Answer::Slow(wait) => {

@@ -6,16 +6,19 @@
 //! ([`path::canonicalize`], [`route::RouteTable::find`], [`split::SplitState::pick`],
 //! [`balance::Balance::pick`], [`outlier::Streaks::after`]) allocate nothing in the steady state and take no lock.
 
+pub mod authorize;
 pub mod balance;
 pub mod breaker;
 pub mod fault;
 pub mod health;
 pub mod levels;
 pub mod limit;
+pub mod line;
 pub mod locality;
 pub mod outlier;
 pub mod overload;
 pub mod path;
 pub mod retry;
 pub mod route;
+pub mod sample;
 pub mod split;

@@ -16,10 +16,10 @@ mod verdict;
 mod window;
 
 pub use detector::Detector;
-pub use standing::{Cause, Ejection, Refusal, Refused, Standing};
+pub use standing::{Cause, Ejection, Origin, Refusal, Refused, Standing};
 pub use streaks::{Streak, Streaks};
-pub use verdict::{Change, End, Manual, Verdict};
-pub use window::Window;
+pub use verdict::{Change, Check, End, Manual, Proof, Verdict};
+pub use window::{Counted, Window};
 
 /// What a request told about the endpoint it was sent to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

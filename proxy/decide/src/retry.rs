@@ -24,6 +24,8 @@ pub enum Outcome {
     ResetBeforeResponse { reused: bool },
     /// The endpoint answered.
     Status(u16),
+    /// The endpoint ended a call of gRPC with this status (semantics 28).
+    Grpc(u8),
     /// The try's own time ran out before the first byte of a response.
     Timeout,
 }
@@ -77,19 +79,37 @@ pub fn is_idempotent(method: &str) -> bool {
 /// Whether the policy may ask for a second time with a body of which some was sent, so that it is worth holding: a
 /// connection that was never made took nothing.
 #[must_use]
-pub fn may_replay(policy: &Retry, idempotent: bool) -> bool {
-    let after_sending = |on: &RetryOn| *on != RetryOn::ConnectFailure;
-    idempotent && policy.attempts > 0 && policy.on.iter().any(after_sending)
+pub fn may_replay(policy: &Retry, request: Replay) -> bool {
+    let after_sending = |on: &RetryOn| match on {
+        RetryOn::ConnectFailure => false,
+        RetryOn::Grpc(_) => request.call,
+        RetryOn::RefusedStream => request.refusable,
+        _ => request.idempotent,
+    };
+    policy.attempts > 0 && policy.on.iter().any(after_sending)
+}
+
+/// What decides whether a request may be sent twice.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Replay {
+    /// See [`is_idempotent`].
+    pub idempotent: bool,
+    /// It is a call of gRPC.
+    pub call: bool,
+    /// Its endpoint may speak HTTP/2, in which a request can be refused unprocessed after its body began.
+    pub refusable: bool,
 }
 
 /// Judges one failed try. How many retries a service bears
 /// ([`crate::breaker::retry_limit`]) is asked apart, because it needs live counts.
 #[must_use]
 pub fn may_retry(policy: &Retry, attempt: Attempt, outcome: Outcome) -> Verdict {
-    if !policy
-        .on
-        .iter()
-        .any(|&condition| covers(condition, outcome))
+    let hedges = policy.hedge && outcome == Outcome::Timeout;
+    if !hedges
+        && !policy
+            .on
+            .iter()
+            .any(|&condition| covers(condition, outcome))
     {
         return Verdict::NotCovered;
     }
@@ -100,6 +120,8 @@ pub fn may_retry(policy: &Retry, attempt: Attempt, outcome: Outcome) -> Verdict 
         Outcome::ConnectFailure | Outcome::RefusedStream => true,
         Outcome::ResetBeforeResponse { .. } | Outcome::Timeout => !attempt.bytes_sent,
         Outcome::Status(_) => false,
+        // Every call is a POST: who names a status of gRPC says that the calls of this route may be made twice.
+        Outcome::Grpc(_) => true,
     };
     if !unprocessed && !attempt.idempotent {
         return Verdict::NotIdempotent;
@@ -117,13 +139,15 @@ fn covers(condition: RetryOn, outcome: Outcome) -> bool {
         (RetryOn::FiveXx, Outcome::Status(status)) => (500..600).contains(&status),
         (RetryOn::GatewayError, Outcome::Status(status)) => (502..=504).contains(&status),
         (RetryOn::Status(wanted), Outcome::Status(status)) => wanted == status,
+        (RetryOn::Grpc(wanted), Outcome::Grpc(status)) => wanted.code() == status,
+        (_, Outcome::Grpc(_)) => false,
         (RetryOn::FiveXx | RetryOn::GatewayError, _) => true,
         (RetryOn::ConnectFailure, outcome) => outcome == Outcome::ConnectFailure,
         (RetryOn::RefusedStream, outcome) => outcome == Outcome::RefusedStream,
         (RetryOn::ResetBeforeRequest, outcome) => {
             matches!(outcome, Outcome::ResetBeforeResponse { .. })
         }
-        (RetryOn::Status(_), _) => false,
+        (RetryOn::Status(_) | RetryOn::Grpc(_), _) => false,
     }
 }
 
@@ -145,6 +169,7 @@ mod tests {
     use super::*;
     use rand::SeedableRng;
     use rand::rngs::SmallRng;
+    use weir_config::model::GrpcCondition;
 
     const GET: Attempt = Attempt {
         number: 1,
@@ -247,14 +272,48 @@ mod tests {
     #[test]
     fn a_body_is_held_only_where_the_policy_could_send_it_twice() {
         // semantics 28
-        assert!(may_replay(&Retry::default(), true));
-        assert!(!may_replay(&Retry::default(), false));
-        assert!(!may_replay(&on(&[RetryOn::ConnectFailure]), true));
+        let get = Replay {
+            idempotent: true,
+            ..Replay::default()
+        };
+        let call = Replay {
+            call: true,
+            ..Replay::default()
+        };
+        let refusable = Replay {
+            refusable: true,
+            ..Replay::default()
+        };
+        assert!(may_replay(&Retry::default(), get));
+        assert!(!may_replay(&Retry::default(), Replay::default()));
+        assert!(may_replay(&Retry::default(), refusable));
+        assert!(!may_replay(&on(&[RetryOn::ConnectFailure]), get));
+        assert!(!may_replay(&Retry::default(), call));
+        let unavailable = on(&[RetryOn::Grpc(GrpcCondition::Unavailable)]);
+        assert!(may_replay(&unavailable, call) && !may_replay(&unavailable, get));
         let off = Retry {
             attempts: 0,
             ..Retry::default()
         };
-        assert!(!may_replay(&off, true));
+        assert!(!may_replay(&off, get));
+    }
+
+    #[test]
+    fn a_status_of_grpc_is_retried_where_it_is_named_although_a_call_is_a_post() {
+        // semantics 28
+        let policy = on(&[RetryOn::Grpc(GrpcCondition::Unavailable), RetryOn::FiveXx]);
+        let call = Attempt {
+            body_sent: false,
+            ..POST
+        };
+        for (outcome, expected) in [
+            (Outcome::Grpc(14), Verdict::Retry),
+            (Outcome::Grpc(13), Verdict::NotCovered),
+            (Outcome::Grpc(0), Verdict::NotCovered),
+            (Outcome::Status(503), Verdict::NotIdempotent),
+        ] {
+            assert_eq!(may_retry(&policy, call, outcome), expected, "{outcome:?}");
+        }
     }
 
     #[test]

@@ -27,6 +27,7 @@ mod rank;
 pub use condition::Headers;
 pub use explain::{Outcome, Tried};
 pub use query::value as query_value;
+pub use rank::MatchRank;
 
 use condition::Conditions;
 
@@ -105,11 +106,19 @@ impl RouteTable {
     /// Indexes the routes of `model` that name this listener, or none.
     #[must_use]
     pub fn for_listener(model: &Model, listener: &Listener) -> Self {
+        let routes: Vec<_> = Self::of_listener(model, listener).cloned().collect();
+        Self::new(&routes)
+    }
+
+    /// The routes of `model` that name this listener, or none.
+    pub fn of_listener<'m>(
+        model: &'m Model,
+        listener: &'m Listener,
+    ) -> impl Iterator<Item = &'m Arc<Route>> {
         let serves = |route: &&Arc<Route>| {
             route.listeners.is_empty() || route.listeners.contains(&listener.name)
         };
-        let routes: Vec<_> = model.routes.iter().filter(serves).cloned().collect();
-        Self::new(&routes)
+        model.routes.iter().filter(serves)
     }
 
     /// The routes, in the order they were given.

@@ -7,7 +7,7 @@ use rand::SeedableRng;
 use rand::rngs::SmallRng;
 use weir_config::model::{FailurePercentage, OutlierDetection, SuccessRate};
 use weir_decide::outlier::{
-    Cause, Change, Detector, Outcome, Refusal, Streak, Streaks, Verdict, Window,
+    Cause, Change, Detector, Origin, Outcome, Refusal, Streak, Streaks, Verdict, Window,
 };
 
 fn secs(secs: u64) -> Duration {
@@ -35,6 +35,7 @@ fn judge(policy: OutlierDetection, windows: &[(u64, u64)]) -> Vec<(usize, Cause,
     let window = |&at: &usize| Window {
         total: windows[at].0,
         success: windows[at].1,
+        unanswered: 0,
     };
     let changes = detector.on_interval(window, secs(10), &mut SmallRng::seed_from_u64(1));
     changes
@@ -153,6 +154,7 @@ fn the_already_ejected_are_left_out_of_the_rates() {
     let window = |&at: &usize| Window {
         total: 100,
         success: if at == 1 { 0 } else { 100 },
+        unanswered: 0,
     };
     assert_eq!(detector.on_interval(window, secs(10), &mut rng), []);
 }
@@ -200,6 +202,99 @@ fn failure_percentage_ejects_at_its_threshold() {
                 Some(Verdict::Refused { why })
             );
         }
+    }
+}
+
+/// One interval with failures to answer split off: who is found to be an outlier, and by what.
+fn judge_split(windows: &[(u64, u64, u64)]) -> Vec<(usize, &'static str, bool)> {
+    let policy = OutlierDetection {
+        split_local_origin: true,
+        success_rate: Some(SuccessRate::default()),
+        failure_percentage: Some(FailurePercentage::default()),
+        ..rates_only()
+    };
+    let mut detector = detector(policy, windows.len());
+    let window = |&at: &usize| Window {
+        total: windows[at].0,
+        success: windows[at].1,
+        unanswered: windows[at].2,
+    };
+    let changes = detector.on_interval(window, secs(10), &mut SmallRng::seed_from_u64(1));
+    let told = changes.into_iter().map(|change| match change {
+        Change::Detected {
+            key,
+            cause,
+            verdict,
+        } => (key, cause.label(), verdict.is_enforced()),
+        Change::Returned { .. } => panic!("nobody was out"),
+    });
+    told.collect()
+}
+
+#[test]
+fn rates_of_local_origin_are_judged_apart_and_after_those_of_answers() {
+    // Envoy, "Outlier detection": with split_external_local_origin_errors each endpoint has two success rates, of what it
+    // answered and of whether it could be reached, each with the same volume, minimum of hosts and deviation; a request
+    // that was answered, whatever with, is a success of the second. In the interval the first is processed before the
+    // second, and what the first ejected is no part of the second.
+    type Row = (
+        &'static [(u64, u64, u64)],
+        &'static [(usize, &'static str, bool)],
+    );
+    const WELL: (u64, u64, u64) = (100, 100, 0);
+    let table: [Row; 8] = [
+        // Half of its requests unanswered: 100 of 200, against 100 percent of the others: the threshold is 52.
+        (
+            &[(100, 100, 100), WELL, WELL, WELL, WELL],
+            &[(0, "success_rate_local_origin", true)],
+        ),
+        // All of them: too few answers for a rate of answers, and 100 requests for the other.
+        (
+            &[(0, 0, 100), WELL, WELL, WELL, WELL],
+            &[
+                (0, "success_rate_local_origin", true),
+                (0, "failure_percentage_local_origin", false),
+            ],
+        ),
+        // 99 in all are too few.
+        (&[(49, 49, 50), WELL, WELL, WELL, WELL], &[]),
+        // What is answered with an error was reached.
+        (
+            &[(100, 20, 0), WELL, WELL, WELL, WELL],
+            &[(0, "success_rate", true)],
+        ),
+        // One of each, and the second rate is of five that are left.
+        (
+            &[(100, 20, 0), (100, 100, 100), WELL, WELL, WELL, WELL],
+            &[
+                (0, "success_rate", true),
+                (1, "success_rate_local_origin", true),
+            ],
+        ),
+        // With four left there is no second rate.
+        (
+            &[(100, 20, 0), (100, 100, 100), WELL, WELL, WELL],
+            &[(0, "success_rate", true)],
+        ),
+        // The same endpoint by both: the first ejects it, and the second no longer sees it.
+        (
+            &[(100, 20, 300), WELL, WELL, WELL, WELL, WELL],
+            &[(0, "success_rate", true)],
+        ),
+        // As bad as all: nobody is an outlier of a rate.
+        (
+            &[
+                (100, 100, 80),
+                (100, 100, 80),
+                (100, 100, 80),
+                (100, 100, 80),
+                (100, 100, 80),
+            ],
+            &[],
+        ),
+    ];
+    for (windows, expected) in table {
+        assert_eq!(judge_split(windows), expected, "{windows:?}");
     }
 }
 
@@ -410,6 +505,7 @@ fn a_cause_tells_its_numbers() {
     let causes = [
         (
             Cause::SuccessRate {
+                of: Origin::External,
                 rate: 50.0,
                 mean: 90.0,
                 threshold: 52.0,
@@ -419,6 +515,7 @@ fn a_cause_tells_its_numbers() {
         ),
         (
             Cause::FailurePercentage {
+                of: Origin::External,
                 failed: 91.25,
                 threshold: 85,
                 requests: 80,
@@ -431,6 +528,20 @@ fn a_cause_tells_its_numbers() {
                 failures: 5,
             },
             "5 failures to answer in a row",
+        ),
+        (
+            Cause::SuccessRate {
+                of: Origin::Local,
+                rate: 50.0,
+                mean: 90.0,
+                threshold: 52.0,
+                requests: 100,
+            },
+            "rate of answers 50.0% of 100 requests is below 52.0% (mean 90.0%)",
+        ),
+        (
+            Cause::Unreachable { looks: 3 },
+            "no connection: 3 looks in a row found nobody there",
         ),
     ];
     for (cause, text) in causes {

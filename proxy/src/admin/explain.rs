@@ -12,6 +12,7 @@ mod question;
 pub(super) use question::Question;
 
 use weir_config::model::{Filter, Listener, Percent, Route};
+use weir_decide::authorize::{Asked, Call};
 use weir_decide::path::{PathError, canonicalize};
 use weir_decide::route::{Found, Outcome, RouteTable};
 
@@ -91,6 +92,12 @@ pub(super) fn answer(view: &impl View, question: Question) -> Result<Explanation
     };
     request.canonical_path = Some(path.clone());
     let tried = tried(&table.table, &question, &path);
+    if let Some(verdict) = forbidden(table, &question, &path) {
+        return Ok(Explanation {
+            tried,
+            ..blank(request, verdict)
+        });
+    }
     let Some(found) = table.table.find(&question.request(&path)) else {
         let explanation = blank(request, Verdict::refusal(&ProxyError::NoRoute));
         return Ok(Explanation {
@@ -106,6 +113,34 @@ pub(super) fn answer(view: &impl View, question: Question) -> Result<Explanation
         destination,
         ..blank(request, verdict)
     })
+}
+
+/// What a caller is told that may not ask this.
+fn forbidden(table: &ListenerTable, question: &Question, path: &str) -> Option<Verdict> {
+    let guard = table.guard.as_ref()?;
+    let call = Call {
+        listener: table.listener.name.as_str(),
+        principal: question.identity.as_deref(),
+        peer: question.client,
+        client: question.client,
+        port: guard.port(),
+        server_name: Some(question.host.as_str()).filter(|host| !host.is_empty()),
+        request: Some(Asked {
+            host: &question.host,
+            method: &question.method,
+            path,
+            headers: question.headers.as_slice(),
+        }),
+    };
+    let judged = guard.judge(&call, None);
+    let mut verdict = Verdict::refusal(&ProxyError::Forbidden);
+    let who = question.identity.as_deref().unwrap_or("no identity");
+    let why = match judged.policy {
+        Some(policy) => format!("the policy {policy} refuses it"),
+        None => "no policy admits it".to_owned(),
+    };
+    verdict.text = format!("{}: {why} (asked with {who})", verdict.text);
+    (!judged.admitted).then_some(verdict)
 }
 
 /// The listener that was asked for, or the likeliest.

@@ -111,6 +111,7 @@ impl Plane {
                 name: listener.name.clone(),
                 bind: listener.bind,
                 protocol: listener.protocol,
+                captures: false,
                 error: None,
             };
         let listeners = ids.iter().map(state).collect();
@@ -159,6 +160,7 @@ impl Plane {
 
     fn count(&self, version: &str) {
         let ids = SeriesIds {
+            source: crate::snapshot::LabelId::default(),
             listener: self.labels.id("web"),
             route: self.labels.id("shop"),
             service: self.labels.id("shop"),
@@ -274,6 +276,7 @@ fn only_labels_that_configuration_has_keep_an_idle_series() {
     ] {
         let id = |text| plane.labels.id(text);
         let ids = SeriesIds {
+            source: crate::snapshot::LabelId::default(),
             listener: id(listener),
             route: id(route),
             service: id(service),

@@ -74,6 +74,8 @@ pub(super) fn filter(filter: &Filter) -> String {
         Filter::RateLimit(limit) => limit_text(limit),
         Filter::Fault(fault) => fault_text(fault),
         Filter::Mirror(mirror) => mirror_text(mirror),
+        Filter::Hsts(value) => format!("tell browsers to use https only ({value})"),
+        Filter::GrpcWeb => "take gRPC-Web".to_owned(),
     }
 }
 
@@ -169,6 +171,7 @@ fn retry_on(on: RetryOn) -> String {
         RetryOn::FiveXx => "5xx".to_owned(),
         RetryOn::GatewayError => "gateway-error".to_owned(),
         RetryOn::Status(status) => status.to_string(),
+        RetryOn::Grpc(condition) => condition.text().to_owned(),
     }
 }
 

@@ -11,8 +11,26 @@ pub(crate) struct Answer<'a> {
     pub(crate) body: &'a [u8],
 }
 
-/// Writes an answer; `head_only` for a HEAD. Statuses that have no body get none (RFC 9110, section 6.4.1).
-pub(crate) fn compose(out: &mut Vec<u8>, answer: &Answer<'_>, head_only: bool, close: bool) {
+impl<'a> Answer<'a> {
+    /// To a call of gRPC: how it ended stands in the head (gRPC over HTTP/2, `Trailers-Only`).
+    pub(crate) fn of_call(lines: &'a [u8]) -> Self {
+        Self {
+            status: 200,
+            lines,
+            content_type: "",
+            body: b"",
+        }
+    }
+}
+
+/// Writes an answer, and says how many bytes of it are its head; `head_only` for a HEAD. Statuses that have no body get
+/// none (RFC 9110, section 6.4.1).
+pub(crate) fn compose(
+    out: &mut Vec<u8>,
+    answer: &Answer<'_>,
+    head_only: bool,
+    close: bool,
+) -> usize {
     out.clear();
     out.extend_from_slice(b"HTTP/1.1 ");
     let mut digits = itoa::Buffer::new();
@@ -36,9 +54,11 @@ pub(crate) fn compose(out: &mut Vec<u8>, answer: &Answer<'_>, head_only: bool, c
         out.extend_from_slice(b"Connection: close\r\n");
     }
     out.extend_from_slice(b"\r\n");
+    let head_len = out.len();
     if !head_only && !bodiless {
         out.extend_from_slice(answer.body);
     }
+    head_len
 }
 
 /// The phrase of a status (RFC 9110, section 15; RFC 6585).
@@ -64,6 +84,7 @@ fn reason(status: u16) -> &'static str {
         414 => "URI Too Long",
         417 => "Expectation Failed",
         418 => "I'm a teapot",
+        421 => "Misdirected Request",
         429 => "Too Many Requests",
         431 => "Request Header Fields Too Large",
         451 => "Unavailable For Legal Reasons",

@@ -18,6 +18,12 @@ pub(crate) enum ProxyError {
     Path(#[from] PathError),
     #[error("the head did not arrive in time")]
     HeadTimeout,
+    #[error(
+        "this host asks its clients for a certificate in another way than this connection was opened with"
+    )]
+    Misdirected,
+    #[error("this caller may not ask this")]
+    Forbidden,
     #[error("no route matches this host and path")]
     NoRoute,
     #[error("the route leads to no service")]
@@ -38,10 +44,16 @@ pub(crate) enum ProxyError {
     ConnectTimeout,
     #[error("the endpoint closed before it answered")]
     Reset,
+    #[error("the endpoint takes no more requests on its connection")]
+    GoingAway,
+    #[error("the endpoint takes no WebSocket over HTTP/2 (RFC 8441)")]
+    NoTunnel,
     #[error("the endpoint's answer cannot be understood: {0}")]
     BadAnswer(&'static str),
     #[error("the endpoint did not answer in time")]
     Timeout,
+    #[error("the caller's deadline has passed")]
+    Deadline,
     #[error("the request's body is malformed or was cut off")]
     BadBody,
     #[error("the client went away")]
@@ -57,11 +69,13 @@ impl ProxyError {
             Self::Head(error) => error.status(),
             Self::Path(_) | Self::BadBody | Self::ClientGone => 400,
             Self::HeadTimeout | Self::BodyTimeout => 408,
+            Self::Forbidden => 403,
             Self::NoRoute => 404,
+            Self::Misdirected => 421,
             Self::NoBackend => 500,
             Self::NoEndpoint | Self::Overloaded(_) | Self::Shed { .. } | Self::Connect(_) => 503,
-            Self::Reset | Self::BadAnswer(_) => 502,
-            Self::ConnectTimeout | Self::Timeout => 504,
+            Self::Reset | Self::GoingAway | Self::NoTunnel | Self::BadAnswer(_) => 502,
+            Self::ConnectTimeout | Self::Timeout | Self::Deadline => 504,
         }
     }
 
@@ -74,13 +88,14 @@ impl ProxyError {
             | Self::BadBody
             | Self::BodyTimeout => Flag::DPE,
             Self::ClientGone => Flag::DC,
-            Self::NoRoute | Self::NoBackend => Flag::NR,
+            Self::NoRoute | Self::NoBackend | Self::Misdirected => Flag::NR,
+            Self::Forbidden => Flag::AZ,
             Self::NoEndpoint => Flag::UH,
             Self::Overloaded(_) => Flag::UO,
             Self::Shed { .. } => Flag::OM,
             Self::Connect(_) | Self::ConnectTimeout => Flag::UF,
-            Self::Reset | Self::BadAnswer(_) => Flag::UC,
-            Self::Timeout => Flag::UT,
+            Self::Reset | Self::GoingAway | Self::NoTunnel | Self::BadAnswer(_) => Flag::UC,
+            Self::Timeout | Self::Deadline => Flag::UT,
         }
     }
 
@@ -97,6 +112,12 @@ impl ProxyError {
             },
             _ => b"",
         }
+    }
+
+    /// Whether what came is no request at all, however it was meant.
+    pub(crate) fn is_malformed(&self) -> bool {
+        use HeadError::{Framing, Host, Syntax};
+        matches!(self, Self::Head(Syntax(_) | Framing(_) | Host(_)))
     }
 
     /// Whether the endpoint that was asked is to blame.

@@ -12,6 +12,12 @@ use weir_config::model::{Fault, Filter, HeaderEdits, Redirect, Rewrite};
 pub(crate) use redirect::location;
 pub(crate) use rewrite::rewritten;
 
+use super::client::Client;
+use super::h1::write::line;
+
+/// The field of [`Filters::hsts`].
+pub(crate) const HSTS: &str = "Strict-Transport-Security";
+
 /// The filters of one rule.
 #[derive(Debug, Default)]
 pub(crate) struct Filters {
@@ -20,6 +26,10 @@ pub(crate) struct Filters {
     pub(crate) rewrite: Option<Rewrite>,
     pub(crate) reply: Option<Reply>,
     pub(crate) fault: Option<Fault>,
+    /// Told to clients that speak TLS (RFC 6797).
+    pub(crate) hsts: Option<Arc<str>>,
+    /// gRPC-Web is taken for what it is.
+    pub(crate) grpc_web: bool,
 }
 
 /// A filter that answers.
@@ -63,9 +73,20 @@ impl Filters {
                 Filter::Fault(fault) => compiled.fault = Some(fault.clone()),
                 // What they need outlives this snapshot, or refers to the rest of it: the rule's table holds them.
                 Filter::RateLimit(_) | Filter::Mirror(_) => {}
+                Filter::Hsts(value) => compiled.hsts = Some(Arc::clone(value)),
+                Filter::GrpcWeb => compiled.grpc_web = true,
             }
         }
         compiled
+    }
+
+    /// Writes what browsers are told of TLS, over TLS alone (RFC 6797, section 7.2); whether there was something to say.
+    pub(crate) fn say_hsts(&self, client: &Client, out: &mut Vec<u8>) -> bool {
+        let Some(value) = self.hsts.as_ref().filter(|_| client.is_secure()) else {
+            return false;
+        };
+        line(out, HSTS.as_bytes(), value.as_bytes());
+        true
     }
 
     fn reply_first(&mut self, reply: Reply) {

@@ -2,36 +2,42 @@
 
 mod admit;
 mod attempt;
+mod authorize;
+mod begin;
 mod converse;
 mod deadlines;
 mod deliver;
 mod entry;
+mod hedge;
 mod pause;
 mod resolve;
+mod traced;
 mod way;
+mod web;
 
-use std::cell::Cell;
-use std::pin::Pin;
+use crate::moment::Moment;
+use std::cell::{Cell, RefCell};
+use std::io::IoSlice;
 use std::rc::Rc;
-use std::time::Instant;
-
-use rand::{Rng, RngExt};
-use tokio::io::AsyncWrite;
 
 use super::answer::{self, Answer};
 use super::error::ProxyError;
 use super::filter::{Reply, location};
-use super::h1::flow::{Encoding, Flow};
+use super::grpc::{self, Incoming, Kind, Web};
+use super::h1::flow::{Encoding, Flow, Turn};
 use super::h1::head::{Framing, Method};
 use super::h1::serve::{Connection, Scratch};
 use super::h1::write::line;
+use super::h2;
 use crate::runtime::overload::Shed;
+use crate::socket::Socket;
 use crate::telemetry::Flag;
 use crate::upstream::local::Local;
 use crate::upstream::permit::Permit;
 use crate::upstream::pick::{self, NoChoice};
 use attempt::Call;
 use entry::Entry;
+use rand::{Rng, RngExt};
 
 /// What becomes of the connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,48 +56,56 @@ pub(crate) async fn exchange(
     local: &Rc<Local>,
     scratch: &mut Scratch,
 ) -> After {
-    let started = Instant::now();
+    let started = Moment::now();
     let started_ms = conn.worker.timers.refresh(started);
     conn.worker.metrics.request_started();
     let framing = scratch.head.framing;
     // The head stays where it is, for another try and for the log; a body goes on in a buffer of its own.
+    let in_frames = conn.stream.is_h2();
     let body = match framing {
         Framing::None => conn.worker.buffers.none(),
+        _ if in_frames => conn.worker.buffers.none(),
         _ => conn.buffer.split_off(scratch.head.len),
     };
-    let encoding = if framing == Framing::Chunked {
-        Encoding::Chunked
-    } else {
-        Encoding::Identity
+    let said = match framing {
+        Framing::None => Framing::None,
+        // The stream ends where it ends; that its length is the one announced is seen to below us.
+        _ if in_frames => Framing::Close,
+        said => said,
     };
-    let mut upload = Flow::new(Vec::new(), body, framing, encoding, &conn.worker.buffers);
+    let encoding = Encoding::of_request(framing);
+    let mut upload = Flow::new(Vec::new(), body, said, encoding, &conn.worker.buffers);
     let mut local = Rc::clone(local);
     let request_id = request_id(conn);
     let mut entry = Entry::new(
         started,
         started_ms,
-        conn.peer.ip().to_canonical(),
+        conn.client.peer.ip().to_canonical(),
         request_id,
     );
+    entry.traced = traced::begin(conn, scratch, &local.snapshot);
+    learn_call(conn, scratch, &mut entry);
     let mut result = serve(conn, &local, scratch, &mut entry, &mut upload).await;
-    // The endpoints may have gone with the generation that this request was routed by: the next one knows better.
-    if matches!(result, Err(ProxyError::NoEndpoint)) && upload.can_restart() {
-        let newer = conn.worker.local();
-        if !Rc::ptr_eq(&newer, &local) {
-            let (attempts, done, flag) = (entry.attempts, entry.done, entry.flag);
-            let place = entry.place.take();
-            drop((entry, result));
-            local = newer;
-            entry = Entry::new(
-                started,
-                started_ms,
-                conn.peer.ip().to_canonical(),
-                request_id,
-            );
-            (entry.attempts, entry.done, entry.flag) = (attempts, done, flag);
-            entry.place = place;
-            result = serve(conn, &local, scratch, &mut entry, &mut upload).await;
-        }
+    // The endpoints may have gone with the generation that this request was routed by: the next one knows better. Where changes come
+    // fast that one may be gone as well by the time it is asked.
+    while matches!(result, Err(ProxyError::NoEndpoint))
+        && upload.can_restart()
+        && let Some(newer) = conn.worker.newer(&local)
+    {
+        let (attempts, done, flag) = (entry.attempts, entry.done, entry.flag);
+        let (place, traced) = (entry.place.take(), entry.traced.take());
+        drop((entry, result));
+        local = newer;
+        entry = Entry::new(
+            started,
+            started_ms,
+            conn.client.peer.ip().to_canonical(),
+            request_id,
+        );
+        (entry.attempts, entry.done, entry.flag) = (attempts, done, flag);
+        (entry.place, entry.traced) = (place, traced);
+        learn_call(conn, scratch, &mut entry);
+        result = serve(conn, &local, scratch, &mut entry, &mut upload).await;
     }
     let after = match result {
         Ok(after) => after,
@@ -103,12 +117,24 @@ pub(crate) async fn exchange(
         // The head's memory went with the body; the next request wants it.
         scratch.out = upload.take_front();
     }
-    if framing == Framing::None {
+    if framing == Framing::None || in_frames {
         conn.buffer.consume(scratch.head.len);
     } else {
         conn.buffer = upload.buffer;
     }
     after
+}
+
+/// Whether the request is a call of gRPC, and how long its caller waits.
+fn learn_call(conn: &Connection, scratch: &Scratch, entry: &mut Entry<'_>) {
+    let bytes = conn.buffer.filled();
+    entry.call = Kind::of(&scratch.head, bytes);
+    if entry.call.is_call()
+        && let Some(timeout) = grpc::timeout(&scratch.head, bytes)
+    {
+        let timeout = u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX);
+        entry.caller_waits_ms = entry.started_ms.saturating_add(timeout);
+    }
 }
 
 async fn serve<'a>(
@@ -123,12 +149,37 @@ async fn serve<'a>(
         .listener(conn.listener)
         .ok_or(ProxyError::NoRoute)?;
     resolve::names(conn, scratch, &table.listener)?;
-    conn.trusted = table.listener.trusted_hops.trusts(conn.peer.ip());
+    if let (Some(tls), Some(info)) = (&table.tls, &conn.client.tls)
+        && tls.is_misdirected(info, &scratch.host)
+    {
+        return Err(ProxyError::Misdirected);
+    }
+    conn.trusted = table.listener.trusted_hops.trusts(conn.client.peer.ip());
     entry.client = resolve::client(conn, scratch, &table.listener.trusted_hops);
     admit_to_process(conn, entry)?;
-    let found = resolve::route(conn, scratch, &table.table).ok_or(ProxyError::NoRoute)?;
-    let rule = &table.rules[found.id.index()];
-    entry.rule = Some(rule);
+    let found = resolve::route(conn, scratch, &table.table);
+    entry.rule = found.map(|found| &table.rules[found.id.index()]);
+    if let Kind::Web(_) = entry.call
+        && entry.rule.is_some_and(|rule| !rule.filters.grpc_web)
+    {
+        // Nobody takes it for what it is: it goes on like any other request.
+        entry.call = Kind::Plain;
+        entry.caller_waits_ms = u64::MAX;
+    }
+    // Before anything is said of what there is: who may not call learns nothing but that.
+    if let Some(guard) = &table.guard {
+        authorize::judge(conn, scratch, entry, table, guard)?;
+    }
+    let (Some(found), Some(rule)) = (found, entry.rule) else {
+        return Err(ProxyError::NoRoute);
+    };
+    scratch.extra.clear();
+    if let Kind::Web(form) = entry.call {
+        if form == Web::Text && !upload.has_moved() {
+            upload.turn(Turn::FromText(Incoming::default()));
+        }
+        web::of_client(scratch, conn.buffer.filled(), form);
+    }
     if rule.holds_back()
         && !entry.done.admitted
         && let Some(after) = admit::admit(conn, scratch, entry, upload, rule).await?
@@ -153,11 +204,14 @@ async fn serve<'a>(
     let call = Call {
         local,
         listener: &table.listener,
+        own_uri: table.own_uri.as_deref(),
         rule,
         choice: &choice,
         prefix_len: found.prefix_len,
         key,
+        is_grpc: entry.call.is_call(),
         active: Cell::new(Some(active)),
+        parked: RefCell::default(),
         uploaded_ms: Cell::new(None),
     };
     let answered = attempt::until_answered(conn, scratch, entry, upload, &call).await?;
@@ -201,6 +255,12 @@ async fn fail(
     if entry.responded {
         return After::Close;
     }
+    if entry.call.is_call() {
+        let status = grpc::status_of(error);
+        let lines = call_lines(entry, status, &error.to_string(), error.lines());
+        let answer = Answer::of_call(&lines);
+        return own_answer(conn, scratch, entry, upload, &answer, error.closes()).await;
+    }
     let body = format!("{error}\n");
     let answer = Answer {
         status: error.status(),
@@ -209,6 +269,14 @@ async fn fail(
         body: body.as_bytes(),
     };
     own_answer(conn, scratch, entry, upload, &answer, error.closes()).await
+}
+
+/// The lines of an answer of ours to a call, with `more` of them, each whole.
+fn call_lines(entry: &mut Entry<'_>, status: u8, message: &str, more: &[u8]) -> Vec<u8> {
+    entry.grpc_status = Some(status);
+    let mut lines = grpc::lines(status, message, entry.call);
+    lines.extend_from_slice(more);
+    lines
 }
 
 async fn reply_with(
@@ -225,6 +293,7 @@ async fn reply_with(
         for (name, value) in &rule.filters.response.add {
             line(&mut lines, name.as_bytes(), value.as_bytes());
         }
+        rule.filters.say_hsts(&conn.client, &mut lines);
     }
     let answer = match reply {
         Reply::Direct {
@@ -243,6 +312,7 @@ async fn reply_with(
             let path = scratch.path.as_str();
             let to = location(
                 redirect,
+                conn.client.scheme(),
                 scratch.head.host.span().text(bytes),
                 path,
                 query,
@@ -273,8 +343,13 @@ async fn own_answer(
     // A client that is refused comes again: a new connection would cost more than the one it has.
     let shed = entry.flag == Flag::OM;
     let leaves = conn.worker.says_goodbye() || (!shed && conn.worker.spares_memory());
-    let keep = clean && scratch.head.keep_alive && scratch.head.minor == 1 && !leaves;
-    answer::compose(
+    let keep = clean && scratch.head.keep_alive && scratch.head.minor >= 1 && !leaves;
+    let lines = traced::lines(conn, entry, answer.lines);
+    let answer = &Answer {
+        lines: &lines,
+        ..*answer
+    };
+    let head_len = answer::compose(
         &mut scratch.front,
         answer,
         scratch.head.kind == Method::Head,
@@ -283,7 +358,7 @@ async fn own_answer(
     entry.status = answer.status;
     entry.responded = true;
     entry.bytes_out = scratch.front.len() as u64;
-    match (send(conn, &scratch.front).await, keep) {
+    match (send(conn, &scratch.front, head_len).await, keep) {
         (true, true) => After::Next,
         (true, false) => After::Linger,
         (false, _) => After::Close,
@@ -293,22 +368,30 @@ async fn own_answer(
 /// Milliseconds that a client may take to read an answer of ours.
 const SEND_PATIENCE_MS: u64 = 10_000;
 
-/// Writes all of it to the client; `false` when the client is gone.
-pub(super) async fn send(conn: &mut Connection, bytes: &[u8]) -> bool {
+/// Writes an answer to the client, `head_len` bytes of head and then its body; `false` when the client is gone.
+pub(super) async fn send(conn: &mut Connection, answer: &[u8], head_len: usize) -> bool {
     conn.alarm.set(conn.worker.timers.now() + SEND_PATIENCE_MS);
-    let (_, mut to) = conn.stream.split();
     let mut at = 0;
-    while at < bytes.len() {
-        match conn
+    if let Socket::H2(exchange) = &mut conn.stream {
+        let Some(head) = h2::head::answer_of(&answer[..head_len]) else {
+            return false;
+        };
+        exchange.answer_with(head);
+        at = head_len;
+    }
+    let (_, mut to) = conn.stream.split();
+    while at < answer.len() {
+        let rest = [IoSlice::new(&answer[at..])];
+        let wrote = conn
             .alarm
-            .watch(|cx| Pin::new(&mut to).poll_write(cx, &bytes[at..]))
-            .await
-        {
+            .watch(|cx| to.poll_write_vectored(cx, &rest, true));
+        match wrote.await {
             Ok(Ok(written)) if written > 0 => at += written,
             _ => return false,
         }
     }
-    true
+    let flushed = conn.alarm.watch(|cx| to.poll_flush(cx)).await;
+    to.end(b"").is_ok() && matches!(flushed, Ok(Ok(())))
 }
 
 /// 32 hexadecimal digits of chance, two at a time.

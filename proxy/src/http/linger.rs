@@ -4,13 +4,11 @@
 //! writing side is closed first, and what the client still sends is read and thrown away, within bounds
 //! (RFC 9112, section 9.6).
 
-use std::pin::Pin;
-
-use tokio::io::AsyncWrite;
 use tokio::net::TcpStream;
 
 use super::h1::flow::poll_fill;
 use super::h1::serve::Connection;
+use crate::socket::{ReadHalf, WriteHalf};
 use crate::timer::Alarm;
 use crate::worker::Worker;
 
@@ -21,14 +19,24 @@ const MAX_READS: usize = 64;
 
 /// Closes the connection.
 pub(crate) async fn close(conn: &mut Connection) {
-    close_stream(&conn.worker, &mut conn.stream, &conn.alarm).await;
+    let (from, to) = conn.stream.split();
+    close_halves(&conn.worker, from, to, &conn.alarm).await;
 }
 
 /// The same for a connection of any protocol.
 pub(crate) async fn close_stream(worker: &Worker, stream: &mut TcpStream, alarm: &Alarm) {
+    let (from, to) = stream.split();
+    close_halves(worker, ReadHalf::Plain(from), WriteHalf::Plain(to), alarm).await;
+}
+
+async fn close_halves(
+    worker: &Worker,
+    mut from: ReadHalf<'_>,
+    mut to: WriteHalf<'_>,
+    alarm: &Alarm,
+) {
     alarm.set(worker.timers.now() + PATIENCE_MS);
-    let (mut from, mut to) = stream.split();
-    let shut = alarm.watch(|cx| Pin::new(&mut to).poll_shutdown(cx)).await;
+    let shut = alarm.watch(|cx| to.poll_shutdown(cx)).await;
     if !matches!(shut, Ok(Ok(()))) {
         return;
     }

@@ -1,12 +1,14 @@
 //! Refusing what could not even be read as a request.
 
-use std::time::{Instant, SystemTime};
+use crate::moment::Moment;
+use std::time::SystemTime;
 
 use super::error::ProxyError;
 use super::forward::{After, send};
 use super::h1::head::{Method, RequestHead};
 use super::h1::serve::{Connection, Scratch};
 use crate::snapshot::SeriesIds;
+use crate::socket::Socket;
 use crate::telemetry::{Record, Sample, Spoken};
 use crate::upstream::local::Local;
 
@@ -17,7 +19,7 @@ pub(crate) async fn head(
     scratch: &mut Scratch,
     error: &ProxyError,
 ) -> After {
-    let started = Instant::now();
+    let started = Moment::now();
     conn.worker.metrics.malformed(error.status());
     scratch.head = RequestHead::default();
     let body = format!("{error}\n");
@@ -27,13 +29,20 @@ pub(crate) async fn head(
         content_type: "text/plain",
         body: body.as_bytes(),
     };
-    super::answer::compose(
+    let head_len = super::answer::compose(
         &mut scratch.front,
         &answer,
         conn.buffer.starts_with(b"HEAD "),
         true,
     );
-    let sent = send(conn, &scratch.front).await;
+    let sent = match &mut conn.stream {
+        // What breaks the rules of a message is no request to be answered (RFC 9113, section 8.1.1).
+        Socket::H2(exchange) if error.is_malformed() => {
+            exchange.reset_with(h2::Reason::PROTOCOL_ERROR);
+            true
+        }
+        _ => send(conn, &scratch.front, head_len).await,
+    };
     let table = local.snapshot.listener(conn.listener);
     let label = table.map(|table| table.label).unwrap_or_default();
     let sample = Sample {
@@ -42,7 +51,7 @@ pub(crate) async fn head(
             ..SeriesIds::default()
         },
         method: Method::Other,
-        protocol: Spoken::Http11,
+        protocol: Spoken::http(if conn.stream.is_h2() { 2 } else { 1 }),
         status: error.status(),
         flag: error.flag(),
         bytes_in: conn.buffer.len() as u64,
@@ -62,11 +71,15 @@ pub(crate) async fn head(
         method: b"",
         host: b"",
         path: b"",
+        grpc_status: None,
         attempts: 0,
-        client: conn.peer.ip(),
-        peer: conn.peer,
+        policy: "",
+        client: conn.client.peer.ip(),
+        peer: conn.client.peer,
         request_id: b"",
         trace_id: None,
+        span_id: None,
+        tls: conn.client.tls(),
     });
     if sent { After::Linger } else { After::Close }
 }

@@ -5,9 +5,10 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
-use weir_config::model::Protocol;
+use weir_config::model::{Capture, Protocol};
 
 use super::bind::BACKLOG;
+use super::redirected;
 use super::stop::{Serving, Stop};
 use crate::http::h1::serve;
 use crate::snapshot::ListenerId;
@@ -70,15 +71,43 @@ fn serve_one(worker: &Rc<Worker>, id: ListenerId, stream: TcpStream, peer: std::
         return;
     }
     let local = worker.local();
-    let Some(table) = local.snapshot.listener(id) else {
+    let Some(mut table) = local.snapshot.listener(id) else {
         return;
     };
+    let mut id = id;
+    if let Some(Capture::Redirected { pass, pass_unknown }) = &table.listener.capture
+        && let Some(to) = redirected::destination(&stream)
+    {
+        let owner = local.snapshot.captured(to);
+        let owner = owner.and_then(|id| Some((id, local.snapshot.listener(id)?)));
+        let label = table.label;
+        match owner {
+            Some(owner) => {
+                worker.metrics.redirected(label, "known");
+                (id, table) = owner;
+            }
+            None if *pass_unknown || pass.contains(&to) => {
+                worker.metrics.redirected(label, "passed");
+                let alarm = worker.timers.alarm();
+                let passing = tcp::serve::through(Rc::clone(worker), id, stream, peer, to, alarm);
+                tokio::task::spawn_local(passing);
+                return;
+            }
+            None => {
+                tracing::debug!(destination = %to, "a connection to an unknown address is refused");
+                worker.metrics.redirected(label, "refused");
+                // The app sees a reset; where that cannot be set, an end.
+                let _ = stream.set_zero_linger();
+                return;
+            }
+        }
+    }
     // Made here and not by the task: connections accepted in one go count before the first of them has run.
     let alarm = worker.timers.alarm();
     let worker = Rc::clone(worker);
     // A listener that changes its protocol keeps its sockets; its connections keep what they started with.
     match table.listener.protocol {
-        Protocol::Http => {
+        Protocol::Http | Protocol::Https => {
             tokio::task::spawn_local(serve::connection(worker, id, stream, peer, alarm));
         }
         Protocol::Tcp | Protocol::TlsPassthrough | Protocol::Udp => {

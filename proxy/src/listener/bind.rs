@@ -53,7 +53,9 @@ impl From<Protocol> for Transport {
     fn from(protocol: Protocol) -> Self {
         match protocol {
             Protocol::Udp => Self::Udp,
-            Protocol::Http | Protocol::Tcp | Protocol::TlsPassthrough => Self::Tcp,
+            Protocol::Http | Protocol::Https | Protocol::Tcp | Protocol::TlsPassthrough => {
+                Self::Tcp
+            }
         }
     }
 }

@@ -5,16 +5,19 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
-use arc_swap::ArcSwap;
 use tokio::sync::mpsc::UnboundedSender;
-use weir_config::model::{Listener, ListenerName, Locality, Model, Protocol};
+use weir_config::model::{Capture, Listener, ListenerName, Model, Protocol};
 
+use super::descriptors::Descriptors;
+use super::generations::{Generations, InForce};
 use super::overload::Overload;
 use super::{Applied, Options, Readiness};
 use crate::listener::bind::{BindError, Sockets, Transport, bind};
 use crate::snapshot::{Interner, ListenerId, Snapshot};
+use crate::sync::ArcSwap;
 use crate::telemetry::access_log::AccessLog;
 use crate::telemetry::metrics::Metrics;
+use crate::telemetry::trace::queue::Queue;
 use crate::upstream::probe::Prober;
 use crate::upstream::registry::Registry;
 use crate::upstream::service::Clock;
@@ -22,23 +25,22 @@ use crate::worker::Command;
 
 /// The data plane's common state.
 pub(crate) struct Shared {
-    snapshots: Arc<ArcSwap<Snapshot>>,
-    registry: Registry,
-    /// Where this proxy runs.
-    locality: Option<Locality>,
+    generations: Generations,
     /// Requests that wait for a connection, over all workers.
     waiting: AtomicUsize,
-    labels: Arc<Interner>,
     metrics: Arc<Metrics>,
     access_log: AccessLog,
+    traces: Arc<Queue>,
     prober: OnceLock<Prober>,
     draining: AtomicBool,
+    /// Why it is not ready before the first model.
+    unconfigured: &'static str,
     overload: Arc<Overload>,
     workers: Mutex<Vec<UnboundedSender<Command>>>,
     /// Held for the whole of a publish: generations come one after another.
     listeners: Mutex<Vec<ListenerState>>,
     next_listener: AtomicU32,
-    max_connections: usize,
+    descriptors: Descriptors,
 }
 
 /// A listener as it stands.
@@ -48,6 +50,8 @@ pub(crate) struct ListenerState {
     pub(crate) name: ListenerName,
     pub(crate) bind: SocketAddr,
     pub(crate) protocol: Protocol,
+    /// It has no socket of its own, but what was redirected to another.
+    pub(crate) captures: bool,
     /// Why it is not bound.
     pub(crate) error: Option<String>,
 }
@@ -55,6 +59,9 @@ pub(crate) struct ListenerState {
 impl ListenerState {
     /// A listener is its address and transport: one that changes anything else keeps its sockets.
     fn is(&self, listener: &Listener) -> bool {
+        if self.captures || captures(listener) {
+            return self.captures && captures(listener) && self.name == listener.name;
+        }
         self.bind == listener.bind && self.protocol.shares_ports_with(listener.protocol)
     }
 }
@@ -64,31 +71,37 @@ impl Shared {
         let labels = Arc::new(Interner::default());
         let metrics = Arc::new(Metrics::new(Arc::clone(&labels)));
         Self {
-            snapshots: Arc::default(),
-            registry: Registry::default(),
-            locality: options.locality.clone(),
+            generations: Generations::new(options.locality.clone(), labels),
             waiting: AtomicUsize::new(0),
             access_log: AccessLog::stdout(options.access_log, Arc::clone(&metrics)),
-            labels,
+            traces: Arc::new(Queue::new(Arc::clone(&metrics))),
             metrics,
             prober: OnceLock::new(),
             draining: AtomicBool::new(false),
+            unconfigured: options.unconfigured,
             overload: Arc::new(Overload::new(&options.overload)),
             workers: Mutex::default(),
             listeners: Mutex::default(),
             next_listener: AtomicU32::new(0),
-            max_connections: options
-                .max_connections
-                .unwrap_or_else(|| from_limit(options)),
+            descriptors: Descriptors::of_process(options),
         }
     }
 
+    /// Of a data plane without threads, listeners or a log.
+    #[cfg(test)]
+    pub(crate) fn for_tests() -> Self {
+        Self::new(&Options {
+            access_log: weir_config::settings::AccessLogFormat::Off,
+            ..Options::default()
+        })
+    }
+
     pub(crate) fn snapshot(&self) -> Arc<Snapshot> {
-        self.snapshots.load_full()
+        self.generations.current()
     }
 
     pub(crate) fn published(&self) -> &Arc<ArcSwap<Snapshot>> {
-        &self.snapshots
+        self.generations.published()
     }
 
     pub(crate) fn metrics(&self) -> &Arc<Metrics> {
@@ -99,12 +112,22 @@ impl Shared {
         &self.access_log
     }
 
+    /// Spans that are to be exported.
+    pub(crate) fn traces(&self) -> &Arc<Queue> {
+        &self.traces
+    }
+
     pub(crate) fn registry(&self) -> &Registry {
-        &self.registry
+        self.generations.registry()
+    }
+
+    /// Lets go of what nobody uses any more.
+    pub(super) fn sweep(&self) {
+        self.generations.sweep();
     }
 
     pub(crate) fn clock(&self) -> Clock {
-        self.registry.clock()
+        self.registry().clock()
     }
 
     pub(crate) fn waiting(&self) -> usize {
@@ -134,7 +157,7 @@ impl Shared {
     /// The share in use of each limited resource of the process.
     pub(crate) fn pressure(&self) -> Vec<(&'static str, f64)> {
         let workers = self.workers();
-        let most = self.share_of_connections(workers) * workers;
+        let most = self.share_of_descriptors(workers).connections * workers;
         self.overload
             .pressure(self.metrics.downstream_connections(), most)
     }
@@ -143,9 +166,9 @@ impl Shared {
         lock(&self.workers).len()
     }
 
-    /// Client connections that one worker may hold.
-    pub(super) fn share_of_connections(&self, workers: usize) -> usize {
-        (self.max_connections / workers.max(1)).max(1)
+    /// What one worker may have open.
+    pub(super) fn share_of_descriptors(&self, workers: usize) -> Descriptors {
+        self.descriptors.share(workers)
     }
 
     pub(super) fn add_worker(&self, commands: UnboundedSender<Command>) {
@@ -169,11 +192,11 @@ impl Shared {
     }
 
     pub(crate) fn readiness(&self) -> Readiness {
-        let generation = self.snapshots.load().generation;
+        let generation = self.generations.current().generation;
         let bound = lock(&self.listeners).iter().any(|l| l.error.is_none());
         let (ready, reason) = match (self.draining(), generation, bound) {
             (true, ..) => (false, "draining".to_string()),
-            (_, 0, _) => (false, "no configuration yet".to_string()),
+            (_, 0, _) => (false, self.unconfigured.to_string()),
             (_, _, false) => (false, "no listener is bound".to_string()),
             (_, generation, true) => (true, format!("serving generation {generation}")),
         };
@@ -187,29 +210,16 @@ impl Shared {
             .iter()
             .filter_map(|state| Some((state.id, Arc::clone(model.listener(state.name.as_str())?))))
             .collect();
-        let retirement = self.registry.reconcile(&model);
-        let previous = self.snapshots.load_full();
-        let next = Snapshot::build(
-            Arc::clone(&model),
-            generation,
-            &ids,
-            self.locality.as_ref(),
-            &self.registry,
-            &self.labels,
-            &previous,
-        );
-        let next = Arc::new(next);
-        self.snapshots.store(Arc::clone(&next));
-        retirement.carry_out();
-        // Sockets are served only once the snapshot that knows them is in force: never an empty 404.
+        let next = self.generations.publish(&model, generation, &ids);
         for (id, sockets) in added {
-            self.hand_out(id, sockets);
+            self.hand_out(&next, id, sockets);
         }
-        self.close_listeners(&mut states, &model);
+        self.close_listeners(&next, &mut states);
+        let next = next.snapshot();
         self.metrics
             .sweep(Instant::now(), |series| next.knows(series));
         if let Some(prober) = self.prober.get() {
-            prober.update(&next);
+            prober.update(next);
         }
         let failed = states
             .iter()
@@ -239,6 +249,7 @@ impl Shared {
             states.retain(|state| !state.is(listener));
             let same_port = |state: &ListenerState| {
                 state.error.is_none()
+                    && !state.captures
                     && state.bind.port() == listener.bind.port()
                     && state.protocol.shares_ports_with(listener.protocol)
             };
@@ -246,9 +257,14 @@ impl Shared {
             // Never used again: connections of a listener that is gone must not find the routes of another.
             let id = ListenerId(self.next_listener.fetch_add(1, Ordering::Relaxed));
             let transport = Transport::from(listener.protocol);
-            let error = match bind_patiently(listener.bind, transport, self.workers(), ours) {
+            let captures = captures(listener);
+            let bound = match captures {
+                true => Ok(None),
+                false => bind_patiently(listener.bind, transport, self.workers(), ours).map(Some),
+            };
+            let error = match bound {
                 Ok(sockets) => {
-                    added.push((id, sockets));
+                    added.extend(sockets.map(|sockets| (id, sockets)));
                     None
                 }
                 Err(error) => Some(error.to_string()),
@@ -258,14 +274,15 @@ impl Shared {
                 name: listener.name.clone(),
                 bind: listener.bind,
                 protocol: listener.protocol,
+                captures,
                 error,
             });
         }
         added
     }
 
-    /// One socket to each worker.
-    fn hand_out(&self, id: ListenerId, sockets: Sockets) {
+    /// One socket to each worker, and only once the snapshot that knows them is in force: never an empty 404.
+    fn hand_out(&self, _: &InForce, id: ListenerId, sockets: Sockets) {
         let workers = lock(&self.workers);
         // A worker that is gone has nothing left to serve.
         match sockets {
@@ -282,13 +299,20 @@ impl Shared {
         }
     }
 
-    fn close_listeners(&self, states: &mut Vec<ListenerState>, model: &Model) {
+    /// Those that the snapshot in force knows no more.
+    fn close_listeners(&self, next: &InForce, states: &mut Vec<ListenerState>) {
+        let model = &next.snapshot().model;
         let gone = |state: &ListenerState| !model.listeners.iter().any(|l| state.is(l));
         for state in states.iter().filter(|state| gone(state)) {
             self.send_all(|| Command::Close { id: state.id });
         }
         states.retain(|state| !gone(state));
     }
+}
+
+/// Whether it has no socket of its own.
+fn captures(listener: &Listener) -> bool {
+    matches!(listener.capture, Some(Capture::For(_)))
 }
 
 /// A listener that was removed a moment ago may still be closing.
@@ -305,16 +329,6 @@ fn bind_patiently(
         }
     }
     bind(address, transport, count, beside_ours)
-}
-
-/// Half of the descriptors that are left: each client connection may need one to an endpoint.
-fn from_limit(options: &Options) -> usize {
-    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
-    let limit = limit
-        .and_then(|limit| usize::try_from(limit).ok())
-        .unwrap_or(1 << 20);
-    let reserve = options.reserve_descriptors.min(limit / 4);
-    ((limit - reserve) / 2).clamp(16, 1 << 20)
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -1,4 +1,4 @@
-//! The threads: workers, and one beside them for probes.
+//! The threads: workers, and one beside them for probes and exports.
 
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -10,6 +10,7 @@ use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::{mpsc, oneshot};
 
 use super::{Options, Shared, StartError};
+use crate::telemetry::trace::export;
 use crate::upstream::probe::Prober;
 use crate::worker::{self, Worker};
 
@@ -68,7 +69,7 @@ fn start_worker(
                 Ok(runtime) => {
                     drop(started.send(None));
                     let worker =
-                        Worker::new(Arc::clone(&shared), shared.share_of_connections(count));
+                        Worker::new(Arc::clone(&shared), shared.share_of_descriptors(count));
                     runtime.block_on(worker::run(worker, receiver));
                 }
                 Err(error) => drop(started.send(Some(error))),
@@ -92,6 +93,7 @@ async fn judge(shared: &Shared) {
     loop {
         ticks.tick().await;
         shared.registry().sweep(&mut random);
+        shared.sweep();
     }
 }
 
@@ -119,12 +121,13 @@ fn start_auxiliary(shared: &Arc<Shared>) -> Result<oneshot::Sender<()>, StartErr
                 Err(error) => return drop(started.send(Some(error))),
             };
             runtime.block_on(async {
-                shared.set_prober(Prober::start());
+                shared.set_prober(Prober::start(shared.registry().suspects()));
                 drop(started.send(None));
                 tokio::select! {
                     _ = gone => {}
                     () = judge(&shared) => {}
                     () = watch(&shared) => {}
+                    () = export::run(shared.traces(), shared.published()) => {}
                 }
             });
         })

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use weir_config::model::{
-    BackendRef, Filter, Listener, Locality, Model, Route, Rule, Service, StreamRoute, Weight,
+    BackendRef, Capture, Filter, ForwardClientCert, Listener, Locality, Model, Route, Rule,
+    Service, StreamRoute, Tracing, Weight,
 };
 use weir_decide::balance::{Groups, Member};
 use weir_decide::route::RouteTable;
@@ -15,7 +16,9 @@ use super::{
     Interner, ListenerId, ListenerTable, MirrorTable, RuleTable, ServiceTable, Snapshot,
     VersionTable,
 };
+use crate::authorize::Guard;
 use crate::http::filter::Filters;
+use crate::tls::{ClientTls, ServerTls, certificate};
 use crate::upstream::registry::Registry;
 
 impl Snapshot {
@@ -42,17 +45,66 @@ impl Snapshot {
             .unwrap_or(0);
         let mut listeners = vec![None; size];
         let mut limiters = Limiters::of(previous);
+        let same_targets = has_same_targets(&model, &previous.model);
         for (id, listener) in ids {
-            let table = listener_table(&model, listener, labels, &mut limiters);
-            listeners[id.0 as usize] = Some(Arc::new(table));
+            let before = previous.listener(*id);
+            let unchanged = before
+                .filter(|before| same_targets && is_unchanged(before, listener, &model, previous));
+            let table = unchanged.cloned().unwrap_or_else(|| {
+                let table = listener_table(&model, listener, labels, &mut limiters, before);
+                Arc::new(table)
+            });
+            listeners[id.0 as usize] = Some(table);
         }
+        let captured = ids.iter().flat_map(|(id, listener)| {
+            let whose = match &listener.capture {
+                Some(Capture::For(addresses)) => addresses.as_slice(),
+                _ => &[],
+            };
+            whose.iter().map(|address| (*address, *id))
+        });
+        let captured = captured.collect();
+        let asked = *model.tracing != Tracing::default();
         Self {
             generation,
+            tracing: asked.then(|| Arc::clone(&model.tracing)),
             model,
             listeners,
             services,
+            captured,
         }
     }
+}
+
+/// Whether the rules of two models, where they are the same, lead to the same places: services have the same numbers, and
+/// their versions the same numbers and shares.
+fn has_same_targets(model: &Model, previous: &Model) -> bool {
+    let same = |(a, b): (&Arc<Service>, &Arc<Service>)| {
+        Arc::ptr_eq(a, b) || (a.name == b.name && a.versions == b.versions)
+    };
+    model.services.len() == previous.services.len()
+        && model.services.iter().zip(&previous.services).all(same)
+}
+
+/// Whether a listener and its routes are the very ones that it was compiled from.
+fn is_unchanged(
+    before: &ListenerTable,
+    listener: &Arc<Listener>,
+    model: &Model,
+    previous: &Snapshot,
+) -> bool {
+    if !Arc::ptr_eq(&before.listener, listener) {
+        return false;
+    }
+    let very_same = |(a, b): (&Arc<StreamRoute>, &Arc<StreamRoute>)| Arc::ptr_eq(a, b);
+    if listener.protocol.is_stream() {
+        let (new, old) = (&model.streams, &previous.model.streams);
+        return new.len() == old.len() && new.iter().zip(old).all(very_same);
+    }
+    let mut routes = RouteTable::of_listener(model, listener);
+    let mut known = before.table.routes().iter();
+    known.all(|old| routes.next().is_some_and(|new| Arc::ptr_eq(new, old)))
+        && routes.next().is_none()
 }
 
 fn listener_table(
@@ -60,6 +112,7 @@ fn listener_table(
     listener: &Arc<Listener>,
     labels: &Interner,
     limiters: &mut Limiters,
+    before: Option<&Arc<ListenerTable>>,
 ) -> ListenerTable {
     let table = match listener.protocol.is_stream() {
         false => RouteTable::for_listener(model, listener),
@@ -91,9 +144,21 @@ fn listener_table(
     ListenerTable {
         listener: Arc::clone(listener),
         label: labels.id(listener.name.as_str()),
+        own_uri: own_uri(listener),
+        guard: Guard::build(listener, labels),
+        tls: listener.tls.as_ref().map(|tls| {
+            let before = before.and_then(|before| before.tls.as_ref());
+            ServerTls::build(tls, before)
+        }),
         table,
         rules,
     }
+}
+
+fn own_uri(listener: &Listener) -> Option<String> {
+    let tls = listener.tls.as_ref();
+    let tls = tls.filter(|_| listener.client_cert != ForwardClientCert::Sanitize)?;
+    certificate::own_uri(tls.certificates.first()?.chain.first()?)
 }
 
 fn mirrors(model: &Model, rule: &Rule) -> Vec<MirrorTable> {
@@ -158,17 +223,18 @@ fn service_table(
     labels: &Interner,
     previous: &Snapshot,
 ) -> Option<Arc<ServiceTable>> {
-    let state = registry.service(&service.name)?;
-    let endpoints: Vec<_> = service
-        .endpoints
-        .iter()
-        .filter_map(|e| registry.get(&service.name, &e.id))
-        .collect();
     let before = previous
         .services
         .binary_search_by(|t| t.service.name.cmp(&service.name));
-    if let Ok(at) = before {
-        let before = &previous.services[at];
+    let before = before.ok().map(|at| &previous.services[at]);
+    if let Some(before) = before
+        && Arc::ptr_eq(&before.service, service)
+    {
+        // The registry had nothing to do with it either.
+        return Some(Arc::clone(before));
+    }
+    let (state, endpoints) = registry.states(service)?;
+    if let Some(before) = before {
         let same_states = before.endpoints.len() == endpoints.len()
             && before
                 .endpoints
@@ -196,6 +262,10 @@ fn service_table(
     Some(Arc::new(ServiceTable {
         service: Arc::clone(service),
         label: labels.id(service.name.as_str()),
+        tls: service.tls.as_ref().map(|tls| {
+            let before = before.and_then(|before| before.tls.as_ref());
+            ClientTls::build(tls, service.protocol, before)
+        }),
         state,
         endpoints,
         versions,

@@ -14,10 +14,11 @@ pub struct SeriesIds {
     pub route: LabelId,
     pub service: LabelId,
     pub version: LabelId,
+    /// Who called, by an identity that was proved.
+    pub source: LabelId,
 }
 
-/// All label values that configuration has ever named. It grows with configuration only: no request
-/// can add to it.
+/// All label values that configuration has ever named, and the identities that were proved. No request can add to it.
 #[derive(Debug)]
 pub struct Interner {
     inner: RwLock<Inner>,

@@ -1,10 +1,11 @@
 //! What is known of a stream so far, for the record at its end.
 
+use crate::moment::Moment;
 use std::net::SocketAddr;
 use std::rc::Rc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
-use weir_config::model::{ListenerName, RouteName, ServiceName, VersionName};
+use weir_config::model::{ListenerName, PolicyName, RouteName, ServiceName, VersionName};
 
 use crate::http::h1::head::Method;
 use crate::snapshot::{LabelId, SeriesIds};
@@ -14,7 +15,7 @@ use crate::worker::Worker;
 
 /// A stream as it goes on. Holds names and no generation, for it may outlive many.
 pub(crate) struct Entry {
-    pub(crate) started: Instant,
+    pub(crate) started: Moment,
     pub(crate) protocol: Spoken,
     series: SeriesIds,
     listener: ListenerName,
@@ -23,6 +24,8 @@ pub(crate) struct Entry {
     pub(crate) endpoint: Option<Rc<LocalEndpoint>>,
     pub(crate) server_name: Option<String>,
     pub(crate) attempts: u8,
+    /// Refuses it, or would.
+    pub(crate) policy: Option<PolicyName>,
     /// Until the endpoint took the connection.
     pub(crate) upstream: Option<Duration>,
     pub(crate) bytes_in: u64,
@@ -33,7 +36,7 @@ pub(crate) struct Entry {
 impl Entry {
     pub(crate) fn new(protocol: Spoken, listener: ListenerName, label: LabelId) -> Self {
         Self {
-            started: Instant::now(),
+            started: Moment::now(),
             protocol,
             series: SeriesIds {
                 listener: label,
@@ -45,11 +48,17 @@ impl Entry {
             endpoint: None,
             server_name: None,
             attempts: 0,
+            policy: None,
             upstream: None,
             bytes_in: 0,
             bytes_out: 0,
             flag: Flag::None,
         }
+    }
+
+    /// Who calls, where that is known.
+    pub(crate) fn called_by(&mut self, source: LabelId) {
+        self.series.source = source;
     }
 
     pub(crate) fn routed(&mut self, name: RouteName, label: LabelId) {
@@ -93,11 +102,15 @@ impl Entry {
             method: b"",
             host: self.server_name.as_deref().unwrap_or_default().as_bytes(),
             path: b"",
+            grpc_status: None,
             attempts: self.attempts,
+            policy: self.policy.as_ref().map_or("", PolicyName::as_str),
             client: client.ip().to_canonical(),
             peer: client,
             request_id: b"",
             trace_id: None,
+            span_id: None,
+            tls: None,
         });
     }
 }

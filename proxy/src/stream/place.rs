@@ -8,6 +8,7 @@ use std::time::Duration;
 use weir_config::model::{Balancer, HashKey, Service};
 use weir_decide::balance::hash_ip;
 
+use crate::tls::ClientTls;
 use crate::upstream::feedback::{self, Ended, Outcome};
 use crate::upstream::local::{LocalEndpoint, LocalService};
 use crate::upstream::permit::InFlight;
@@ -89,6 +90,8 @@ fn key(service: &Service, client: IpAddr) -> Option<u64> {
 /// Whom to tell how a stream fared. Holds one service and no generation, for a stream may outlive many.
 pub(crate) struct Judge {
     pub(crate) service: Arc<Service>,
+    /// How its endpoints are called, where that is over TLS.
+    pub(crate) tls: Option<Arc<ClientTls>>,
     version: usize,
 }
 
@@ -96,37 +99,53 @@ impl Judge {
     pub(crate) fn of(choice: &Choice) -> Self {
         Self {
             service: Arc::clone(&choice.service.table.service),
+            tls: choice.service.table.tls.clone(),
             version: choice.version,
         }
     }
 
     /// The endpoint took the stream, so long after it was asked.
     pub(crate) fn succeeded(&self, worker: &Worker, endpoint: &LocalEndpoint, took: Duration) {
-        self.report(worker, endpoint, Outcome::Success, Some(took));
+        self.tell(worker, endpoint, Outcome::Success, Some(took));
     }
 
     /// It could not be reached, or broke off before it said anything.
     pub(crate) fn failed(&self, worker: &Worker, endpoint: &LocalEndpoint) {
-        self.report(worker, endpoint, Outcome::LocalOrigin, None);
+        feedback::report(
+            &endpoint.state,
+            &self.service,
+            &self.service.versions[self.version].name,
+            ended(worker, Outcome::LocalOrigin, None),
+            &mut *worker.random.borrow_mut(),
+        );
     }
 
-    fn report(
+    /// Nobody took a datagram there, which a connection would neither prove nor disprove.
+    pub(crate) fn refused_datagram(&self, worker: &Worker, endpoint: &LocalEndpoint) {
+        self.tell(worker, endpoint, Outcome::LocalOrigin, None);
+    }
+
+    fn tell(
         &self,
         worker: &Worker,
         endpoint: &LocalEndpoint,
         outcome: Outcome,
         latency: Option<Duration>,
     ) {
-        feedback::report(
+        feedback::record(
             &endpoint.state,
             &self.service,
             &self.service.versions[self.version].name,
-            Ended {
-                outcome,
-                latency,
-                now_ms: worker.timers.now(),
-            },
+            ended(worker, outcome, latency),
             &mut *worker.random.borrow_mut(),
         );
+    }
+}
+
+fn ended(worker: &Worker, outcome: Outcome, latency: Option<Duration>) -> Ended {
+    Ended {
+        outcome,
+        latency,
+        now_ms: worker.timers.now(),
     }
 }

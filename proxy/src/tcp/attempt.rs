@@ -1,13 +1,15 @@
 //! Finding an endpoint and connecting to it. Nothing has been sent yet, so that another is tried without harm.
 
 use std::rc::Rc;
-use std::time::Instant;
 
 use super::error::StreamError;
 use super::serve::Client;
+use crate::moment::Moment;
+use crate::socket::Socket;
 use crate::stream::place::{self, Judge, NoPlace, Place};
 use crate::stream::{self, Entry, NoWay};
 use crate::timer::Rung;
+use crate::tls::{self, Alpn};
 use crate::upstream::connect::{ConnectError, connect};
 use crate::upstream::local::{Local, LocalEndpoint};
 use crate::upstream::permit::{InFlight, Permit};
@@ -30,10 +32,12 @@ pub(super) async fn endpoint(client: &Client, entry: &mut Entry) -> Result<Conne
     loop {
         let result = by_generation(client, &local, entry).await;
         // The endpoints may have gone with the generation that was asked: the next one knows better.
-        let newer = client.worker.local();
-        if !matches!(result, Err(StreamError::NoEndpoint)) || Rc::ptr_eq(&newer, &local) {
+        if !matches!(result, Err(StreamError::NoEndpoint)) {
             return result;
         }
+        let Some(newer) = client.worker.newer(&local) else {
+            return result;
+        };
         local = newer;
     }
 }
@@ -53,7 +57,7 @@ async fn by_generation(
         entry.attempts = entry.attempts.saturating_add(1);
         entry.endpoint = Some(Rc::clone(&place.endpoint));
         let endpoint = Rc::clone(&place.endpoint);
-        let asked = Instant::now();
+        let asked = Moment::now();
         let error = match open(client, place, &judge).await {
             Ok((lease, in_flight)) => {
                 entry.upstream = Some(entry.started.elapsed());
@@ -119,13 +123,31 @@ async fn open(
         open,
     } = place;
     let timeout_ms = judge.service.pool.connect_timeout.as_millis() as u64;
-    let now = client.worker.timers.refresh(Instant::now());
+    let now = client.worker.timers.refresh(Moment::now());
     client.alarm.set_endpoint(Some(Rc::clone(&endpoint)));
     client.alarm.set(now + timeout_ms);
-    match connect(endpoint.state.address, &client.alarm).await {
+    match socket(client, &endpoint, judge).await {
         Ok(stream) => Ok((Lease::new(stream, &endpoint, open), in_flight)),
         Err(ConnectError::Io(error)) => Err(StreamError::Connect(error)),
         Err(ConnectError::Rung(Rung::Removed)) => Err(StreamError::Removed),
         Err(ConnectError::Rung(_)) => Err(StreamError::ConnectTimeout),
     }
+}
+
+/// A connection as the service wants it: plain, or over TLS, in which nothing is agreed on that is spoken inside.
+async fn socket(
+    client: &Client,
+    endpoint: &LocalEndpoint,
+    judge: &Judge,
+) -> Result<Socket, ConnectError> {
+    let address = endpoint.state.address;
+    let plain = connect(address, &client.alarm).await?;
+    Ok(match &judge.tls {
+        None => Socket::Plain(plain),
+        Some(tls) => {
+            let ip = address.ip();
+            let stream = tls::connect_as(plain, tls, ip, &client.alarm, Alpn::None).await?;
+            Socket::tls(stream)
+        }
+    })
 }

@@ -17,6 +17,8 @@ pub(super) enum StreamError {
     Hello(#[from] HelloError),
     #[error("the ClientHello did not arrive in time")]
     HelloTimeout,
+    #[error("this client may not connect")]
+    Forbidden,
     #[error("no route takes this")]
     NoRoute,
     #[error("the route leads to no service")]
@@ -46,6 +48,7 @@ impl StreamError {
             Self::Receive(ReceiveError::Gone) | Self::Client => Flag::DC,
             Self::Receive(_) | Self::Forged | Self::Hello(_) | Self::HelloTimeout => Flag::DPE,
             Self::NoRoute | Self::NoBackend => Flag::NR,
+            Self::Forbidden => Flag::AZ,
             Self::NoEndpoint => Flag::UH,
             Self::Overloaded => Flag::UO,
             Self::Connect(_) | Self::ConnectTimeout => Flag::UF,
@@ -58,6 +61,8 @@ impl StreamError {
     pub(super) fn alert(&self) -> Option<u8> {
         match self {
             Self::Hello(error) => Some(error.alert()),
+            // access_denied
+            Self::Forbidden => Some(49),
             // unrecognized_name
             Self::NoRoute => Some(112),
             // internal_error: it may try again.

@@ -1,23 +1,21 @@
 //! One direction of a stream, from socket to socket.
 //!
-//! It holds at most one buffer, and reads again only when what it has is written: a reader that is slow holds the
-//! writer back, and memory does not grow. A pump that waits with nothing to write holds no buffer; one whose
-//! reads fill a small buffer goes on with a large one.
+//! It holds at most one buffer or one pipe, and reads again only when what it has is written: a reader that is slow holds
+//! the writer back, and memory does not grow. A pump that waits with nothing to write holds neither.
 
 use std::io::{self, IoSlice};
-use std::pin::Pin;
-use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
-use tokio::io::AsyncWrite;
-use tokio::net::tcp::{ReadHalf, WriteHalf};
+use rustix::net::Shutdown;
+use tokio::net::TcpStream;
 
-use crate::buffer::{Buffer, BufferPool};
-use crate::http::h1::flow::poll_read;
+use super::half::{Half, Moved};
+use super::held::{Held, Pools};
+use crate::buffer::Buffer;
 use crate::listener::proxy_protocol::{self, Start};
 
-/// Reads in one turn before other connections get theirs: about a quarter of a MiB.
-const READS_PER_TURN: u32 = 4;
+/// Bytes read in one turn before other connections get theirs. Reads that are not full end a turn sooner.
+const TURN: usize = 256 * 1024;
 
 /// Why a direction ended before its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,8 +27,10 @@ pub(super) enum Broken {
 }
 
 /// One direction.
-pub(super) struct Pump {
-    buffer: Buffer,
+pub(super) struct Pump<'a> {
+    from: Half<'a>,
+    to: Half<'a>,
+    held: Held,
     /// Written first; not part of what the sender sent.
     front: Vec<u8>,
     front_at: usize,
@@ -39,7 +39,8 @@ pub(super) struct Pump {
     state: State,
     /// Bytes of the sender read so far.
     pub(super) moved: u64,
-    pool: Rc<BufferPool>,
+    /// Bytes written so far.
+    written: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,42 +51,50 @@ enum State {
     Shut,
 }
 
-impl Pump {
-    /// A direction of which `buffer` was read already.
-    pub(super) fn new(
-        buffer: Buffer,
-        front: Vec<u8>,
-        guarded: bool,
-        pool: &Rc<BufferPool>,
-    ) -> Self {
+impl<'a> Pump<'a> {
+    /// A direction that has read nothing yet.
+    pub(super) fn new(from: &'a TcpStream, to: &'a TcpStream, pools: &Pools) -> Self {
         Self {
-            moved: buffer.len() as u64,
-            buffer,
-            front,
+            from: Half::read(from),
+            to: Half::write(to),
+            held: Held::new(pools),
+            front: Vec::new(),
             front_at: 0,
-            guarded,
+            guarded: false,
             state: State::Open,
-            pool: Rc::clone(pool),
+            moved: 0,
+            written: 0,
         }
     }
 
+    /// What is to be said first, and what was read of the sender already.
+    pub(super) fn starting_with(mut self, front: Vec<u8>, read: Buffer, guarded: bool) -> Self {
+        self.moved = read.len() as u64;
+        self.held.buffer = read;
+        self.front = front;
+        self.guarded = guarded;
+        self
+    }
+
+    /// Grows with each byte that is read or written.
+    pub(super) fn progress(&self) -> u64 {
+        self.moved + self.written
+    }
+
     /// Moves what can be moved. Ready once the sender's end has been passed on.
-    pub(super) fn poll(
-        &mut self,
-        cx: &mut Context<'_>,
-        from: &mut ReadHalf<'_>,
-        to: &mut WriteHalf<'_>,
-    ) -> Poll<Result<(), Broken>> {
-        let mut reads = 0;
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
+        let mut taken = 0;
         loop {
             if self.guarded {
                 self.check_start()?;
             }
-            ready!(self.poll_write(cx, to)).map_err(|_| Broken::Write)?;
+            ready!(self.poll_write(cx)).map_err(|_| Broken::Write)?;
             match self.state {
                 State::Shut => return Poll::Ready(Ok(())),
                 State::Ended if !self.guarded => {
-                    ready!(Pin::new(&mut *to).poll_shutdown(cx)).map_err(|_| Broken::Write)?;
+                    self.held.rest();
+                    rustix::net::shutdown(self.to.stream, Shutdown::Write)
+                        .map_err(|_| Broken::Write)?;
                     self.state = State::Shut;
                     return Poll::Ready(Ok(()));
                 }
@@ -96,14 +105,17 @@ impl Pump {
                 }
                 State::Open => {}
             }
-            if reads == READS_PER_TURN {
+            if taken >= TURN {
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
             }
-            reads += 1;
-            let read = ready!(poll_read(cx, from, &mut self.buffer, &self.pool))
-                .map_err(|_| Broken::Read)?;
+            let Poll::Ready(read) = self.from.poll(cx, |from| self.held.fill(from)) else {
+                self.held.rest();
+                return Poll::Pending;
+            };
+            let read = read.map_err(|_| Broken::Read)?;
             self.moved += read as u64;
+            taken += read;
             if read == 0 {
                 self.state = State::Ended;
             }
@@ -111,38 +123,49 @@ impl Pump {
     }
 
     fn check_start(&mut self) -> Result<(), Broken> {
-        match proxy_protocol::read(&self.buffer) {
+        match proxy_protocol::read(&self.held.buffer) {
             Ok(Start::Other) => self.guarded = false,
             // A signature is enough of a header; less may still become anything.
-            Ok(Start::Partial) if self.buffer.len() < proxy_protocol::SIGNATURE_LEN => {}
+            Ok(Start::Partial) if self.held.buffer.len() < proxy_protocol::SIGNATURE_LEN => {}
             Ok(Start::Partial | Start::Header(_)) | Err(_) => return Err(Broken::Forged),
         }
         Ok(())
     }
 
-    fn poll_write(&mut self, cx: &mut Context<'_>, to: &mut WriteHalf<'_>) -> Poll<io::Result<()>> {
-        while self.front_at < self.front.len() {
-            let held: &[u8] = if self.guarded { b"" } else { &self.buffer };
-            let parts = [
-                IoSlice::new(&self.front[self.front_at..]),
-                IoSlice::new(held),
-            ];
-            let written = ready!(Pin::new(&mut *to).poll_write_vectored(cx, &parts))?;
-            let front = written.min(self.front.len() - self.front_at);
-            self.front_at += front;
-            self.buffer.consume(written - front);
-            if self.front_at == self.front.len() {
-                self.front = Vec::new();
-                self.front_at = 0;
+    fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if !self.front.is_empty() {
+            ready!(self.poll_write_front(cx))?;
+        }
+        while !self.guarded && !self.held.is_empty() {
+            match ready!(self.to.poll(cx, |to| self.held.drain(to)))? {
+                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                written => self.written += written as u64,
             }
         }
-        while !self.guarded && !self.buffer.is_empty() {
-            let written = ready!(Pin::new(&mut *to).poll_write(cx, &self.buffer))?;
+        Poll::Ready(Ok(()))
+    }
+
+    /// With what follows it, so that both leave in one segment.
+    fn poll_write_front(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while let Some(front) = self.front.get(self.front_at..).filter(|f| !f.is_empty()) {
+            let held: &[u8] = if self.guarded { b"" } else { &self.held.buffer };
+            let parts = [IoSlice::new(front), IoSlice::new(held)];
+            let written = ready!(self.to.poll(cx, |to| {
+                let bytes = rustix::io::writev(to, &parts)?;
+                Ok(Moved {
+                    bytes,
+                    is_last: false,
+                })
+            }))?;
             if written == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
-            self.buffer.consume(written);
+            let of_front = written.min(front.len());
+            self.front_at += of_front;
+            self.held.buffer.consume(written - of_front);
+            self.written += written as u64;
         }
+        self.front = Vec::new();
         Poll::Ready(Ok(()))
     }
 }

@@ -1,13 +1,16 @@
 //! Joining the two sockets of a stream.
 
+use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
 
 use tokio::net::TcpStream;
 
 use super::error::StreamError;
+use super::held::Pools;
 use super::pump::{Broken, Pump};
 use super::serve::Client;
+use crate::buffer::Buffer;
 use crate::stream::Entry;
 use crate::timer::Rung;
 
@@ -20,30 +23,33 @@ enum From {
 
 /// Carries both directions until both have ended, each by itself; or one breaks, or nothing moves for too long.
 pub(super) async fn join(
-    client: &mut Client,
-    endpoint: &mut TcpStream,
+    client: &Client,
+    read: Buffer,
+    (from, endpoint): (&TcpStream, &TcpStream),
     entry: &mut Entry,
     front: Vec<u8>,
     guarded: bool,
     idle: Duration,
 ) -> Result<(), StreamError> {
-    let pool = client.worker.buffers.clone();
-    let held = std::mem::replace(&mut client.buffer, pool.none());
-    let mut up = Pump::new(held, front, guarded, &pool);
-    let mut down = Pump::new(pool.none(), Vec::new(), false, &pool);
-    let (alarm, timers) = (&client.alarm, &client.worker.timers);
+    let worker = &client.worker;
+    let pools = Pools {
+        buffers: Rc::clone(&worker.buffers),
+        pipes: Rc::clone(&worker.pipes),
+    };
+    let up = Pump::new(from, endpoint, &pools);
+    let mut up = up.starting_with(front, read, guarded);
+    let mut down = Pump::new(endpoint, from, &pools);
+    let (alarm, timers) = (&client.alarm, &worker.timers);
     let idle_ms = idle.as_millis() as u64;
-    let (mut client_read, mut client_write) = client.stream.split();
-    let (mut endpoint_read, mut endpoint_write) = endpoint.split();
     alarm.set(timers.now() + idle_ms);
-    let mut moved = 0;
+    let mut progress = 0;
     let ended = alarm
         .watch(|cx| {
-            let sent = up.poll(cx, &mut client_read, &mut endpoint_write);
-            let got = down.poll(cx, &mut endpoint_read, &mut client_write);
-            let total = up.moved + down.moved;
-            if total != moved {
-                moved = total;
+            let sent = up.poll(cx);
+            let got = down.poll(cx);
+            let total = up.progress() + down.progress();
+            if total != progress {
+                progress = total;
                 alarm.set(timers.now() + idle_ms);
             }
             match (sent, got) {
@@ -70,7 +76,7 @@ pub(super) async fn join(
     };
     // A break is passed on as one: an orderly end would make what is cut off look whole. Where that cannot be set the
     // socket is closed all the same.
-    let _ = client.stream.set_zero_linger();
+    let _ = from.set_zero_linger();
     let _ = endpoint.set_zero_linger();
     Err(error)
 }

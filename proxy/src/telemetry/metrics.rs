@@ -15,12 +15,14 @@
 mod encode;
 mod histogram;
 mod series;
+mod served;
 mod shard;
 mod store;
 mod tally;
 
 pub use encode::{CONTENT_TYPE, Gauges, LimitGauge, ServiceGauges, VersionGauges};
-pub(crate) use shard::Shard;
+pub use served::Served;
+pub(crate) use shard::{Authorized, Shard};
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -28,6 +30,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::snapshot::{Interner, LabelId, SeriesIds};
+use shard::Plain;
 use store::Store;
 
 /// Most series of `weir_requests_total` in a process.
@@ -44,6 +47,33 @@ pub struct Metrics {
     other: LabelId,
     store: Mutex<Store>,
     log_dropped: AtomicU64,
+    spans_exported: AtomicU64,
+    /// By [`SpanLoss`].
+    spans_lost: [AtomicU64; SpanLoss::ALL.len()],
+}
+
+/// Why spans were recorded and came nowhere.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum SpanLoss {
+    /// More were recorded than are exported.
+    QueueFull,
+    /// The receiver was not reached, as often as it was tried.
+    Unsent,
+    /// The receiver does not want them.
+    Refused,
+}
+
+impl SpanLoss {
+    const ALL: [Self; 3] = [Self::QueueFull, Self::Unsent, Self::Refused];
+
+    /// As it stands in the metric.
+    fn text(self) -> &'static str {
+        match self {
+            Self::QueueFull => "queue-full",
+            Self::Unsent => "unsent",
+            Self::Refused => "refused",
+        }
+    }
 }
 
 impl Metrics {
@@ -60,6 +90,8 @@ impl Metrics {
             other,
             store: Mutex::new(Store::new(limit)),
             log_dropped: AtomicU64::new(0),
+            spans_exported: AtomicU64::new(0),
+            spans_lost: Default::default(),
         }
     }
 
@@ -93,6 +125,18 @@ impl Metrics {
         usize::try_from(open).unwrap_or(usize::MAX)
     }
 
+    /// Requests that have begun and not ended.
+    pub(crate) fn in_flight(&self) -> u64 {
+        let store = self.lock();
+        let sum = |number: fn(&Plain) -> &AtomicU64| -> u64 {
+            let all = store.plain();
+            all.map(|plain| number(plain).load(Ordering::Relaxed)).sum()
+        };
+        // The ends first: one that begins meanwhile counts as in flight, and none is missed.
+        let ended = sum(|plain| &plain.ended);
+        sum(|plain| &plain.started).saturating_sub(ended)
+    }
+
     /// Connections from clients that are open now, by listener.
     pub(crate) fn connections_by_listener(&self) -> BTreeMap<LabelId, u64> {
         let store = self.lock();
@@ -121,6 +165,14 @@ impl Metrics {
 
     pub(crate) fn count_log_dropped(&self, lines: u64) {
         self.log_dropped.fetch_add(lines, Ordering::Relaxed);
+    }
+
+    pub(crate) fn count_spans_exported(&self, spans: u64) {
+        self.spans_exported.fetch_add(spans, Ordering::Relaxed);
+    }
+
+    pub(crate) fn count_spans_lost(&self, why: SpanLoss, spans: u64) {
+        self.spans_lost[why as usize].fetch_add(spans, Ordering::Relaxed);
     }
 
     fn lock(&self) -> MutexGuard<'_, Store> {

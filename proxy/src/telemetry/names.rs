@@ -55,10 +55,15 @@ families! {
     STREAM_RECEIVED Counter "stream_received_bytes_total" "Bytes of streams received from clients.";
     STREAM_SENT Counter "stream_sent_bytes_total" "Bytes of streams sent to clients.";
     DATAGRAMS_DROPPED Counter "datagrams_dropped_total" "UDP datagrams that were dropped, by why.";
+    REDIRECTED Counter "redirected_connections_total" "Connections that the kernel redirected here, by what became of them: known, passed, refused.";
+    HANDSHAKES Counter "tls_handshakes_total" "TLS handshakes with clients, by what became of them.";
+    AUTHORIZED Counter "authorization_total" "Decisions about who may call, by the policy that made them.";
     INFLIGHT Gauge "inflight_requests" "Requests being served.";
     RETRIES Counter "retries_total" "Tries beyond the first, by what called for them.";
     RETRY_BODY_GONE Counter "retry_body_too_large_total" "Retries that were not made because more of the body was sent than is held.";
     MIRRORED Counter "mirror_total" "Copies of requests for mirrors, by what became of them.";
+    CALLED Counter "grpc_requests_total" "Calls of gRPC that have ended, by their status.";
+    ABUSED Counter "h2_abuse_total" "Connections of HTTP/2 that were ended for what their client overdid.";
     MALFORMED Counter "requests_malformed_total" "Requests that were refused before routing, by the status of the answer.";
     DOWNSTREAM Gauge "downstream_connections" "Open connections from clients, UDP sessions included.";
     DOWNSTREAM_TOTAL Counter "downstream_connections_total" "Connections accepted from clients, UDP sessions included.";
@@ -77,6 +82,8 @@ families! {
     PANICS Counter "panics_total" "Connections that ended because of a defect in Weir.";
     DRAIN_ACTIVE Gauge "drain_active" "1 while the process finishes what it has and takes no more.";
     LOG_DROPPED Counter "log_dropped_total" "Access log lines that were dropped because the output did not keep up.";
+    SPANS_EXPORTED Counter "spans_exported_total" "Spans that the receiver has taken.";
+    SPANS_DROPPED Counter "spans_dropped_total" "Spans that were recorded and came nowhere, by why.";
     SERIES_DROPPED Counter "series_dropped_total" "Series that were counted under other labels because there were too many.";
 }
 
@@ -100,9 +107,9 @@ mod tests {
 
     #[test]
     fn every_flag_is_documented() {
-        use Flag::{DC, DI, DPE, FI, NR, None, OM, RL, SI, UC, UF, UH, UO, URX, UT};
+        use Flag::{AZ, DC, DI, DPE, FI, NR, None, OM, RL, SI, UC, UF, UH, UO, URX, UT};
         for flag in [
-            None, UH, UF, UO, NR, URX, UC, UT, DC, RL, DPE, DI, FI, SI, OM,
+            None, UH, UF, UO, NR, URX, UC, UT, DC, RL, DPE, DI, FI, SI, AZ, OM,
         ] {
             assert!(DOCUMENT.contains(&format!("`{}`", flag.text())), "{flag:?}");
         }

@@ -38,8 +38,10 @@ pub enum Flag {
     DI,
     /// A fault was injected: it was answered with one, or delayed by one.
     FI,
-    /// Nothing moved on a stream for too long.
+    /// Nothing moved on a stream of TCP for too long, or a client did not read its answer.
     SI,
+    /// The caller may not ask this (Envoy: `rbac_access_denied`).
+    AZ,
     /// Shed: the process has as much to do as it can hold (Envoy: overload manager).
     OM,
 }
@@ -63,6 +65,7 @@ impl Flag {
             Self::DI => "DI",
             Self::FI => "FI",
             Self::SI => "SI",
+            Self::AZ => "AZ",
             Self::OM => "OM",
         }
     }
@@ -74,6 +77,7 @@ impl Flag {
 pub enum Spoken {
     Http10,
     Http11,
+    Http2,
     Tcp,
     /// TLS that was passed on as it is.
     Tls,
@@ -81,12 +85,13 @@ pub enum Spoken {
 }
 
 impl Spoken {
-    /// HTTP/1 by its minor version.
+    /// HTTP by the minor version of a head, which is 2 for HTTP/2.
     #[must_use]
     pub fn http(minor: u8) -> Self {
         match minor {
             0 => Self::Http10,
-            _ => Self::Http11,
+            1 => Self::Http11,
+            _ => Self::Http2,
         }
     }
 
@@ -102,6 +107,7 @@ impl Spoken {
         match self {
             Self::Http10 => "HTTP/1.0",
             Self::Http11 => "HTTP/1.1",
+            Self::Http2 => "HTTP/2",
             Self::Tcp => "tcp",
             Self::Tls => "tls-passthrough",
             Self::Udp => "udp",
@@ -142,9 +148,31 @@ pub struct Record<'a> {
     pub host: &'a [u8],
     /// The canonical path, or the raw one where the request was refused; never the query.
     pub path: &'a [u8],
+    /// How a call of gRPC ended; `None` of what is none.
+    pub grpc_status: Option<u8>,
     pub attempts: u8,
+    /// The policy that refused it, or would have; empty where none did.
+    pub policy: &'a str,
     pub client: std::net::IpAddr,
     pub peer: SocketAddr,
     pub request_id: &'a [u8],
-    pub trace_id: Option<&'a [u8]>,
+    /// In hexadecimal, as are those of spans.
+    pub trace_id: Option<[u8; 32]>,
+    /// Of Weir's span; where it records none, of the one that the endpoint is told.
+    pub span_id: Option<[u8; 16]>,
+    /// `None` where the client spoke without.
+    pub tls: Option<Tls<'a>>,
+}
+
+/// What was agreed on with a client that speaks TLS with us.
+#[derive(Debug, Clone, Copy)]
+pub struct Tls<'a> {
+    /// `TLSv1.3` or `TLSv1.2`.
+    pub version: &'static str,
+    /// The name that the client asked for; empty where it asked for none.
+    pub sni: &'a [u8],
+    /// The protocol, in its own words; empty where none was agreed on.
+    pub alpn: &'a [u8],
+    /// The first name in the client's certificate; empty where it has shown none.
+    pub peer_san: &'a [u8],
 }

@@ -10,6 +10,8 @@ pub(super) enum Dropped {
     /// No route takes it, or the route leads to no service.
     NoRoute,
     NoEndpoint,
+    /// The client may not connect.
+    Forbidden,
     /// The service has as many sessions and connections as it may.
     Overloaded,
     /// The endpoint's side does not keep up, or refuses.
@@ -26,6 +28,7 @@ impl Dropped {
             Self::TooLong => "too-long",
             Self::NoRoute => "no-route",
             Self::NoEndpoint => "no-endpoint",
+            Self::Forbidden => "forbidden",
             Self::Overloaded => "overloaded",
             Self::Endpoint => "endpoint",
             Self::Client => "client",

@@ -13,7 +13,7 @@ use super::session::{self, Sent, Session};
 use crate::listener::stop::{Ending, Serving, Stop};
 use crate::snapshot::{LabelId, ListenerId, ListenerTable};
 use crate::stream::place::{self, Judge, NoPlace};
-use crate::stream::{self, Entry, NoWay};
+use crate::stream::{self, Entry, NoWay, authorize};
 use crate::telemetry::Spoken;
 use crate::upstream::local::Local;
 use crate::upstream::pick::NoChoice;
@@ -145,6 +145,10 @@ impl Relay {
     ) -> Result<Rc<Session>, Dropped> {
         let worker = &self.worker;
         let mut entry = Entry::new(Spoken::Udp, table.listener.name.clone(), table.label);
+        if !authorize::admits(worker, table, client, None, &mut entry) {
+            old.inspect(|old| old.end());
+            return Err(Dropped::Forbidden);
+        }
         let choice = stream::choose(local, self.listener, table, &mut entry);
         let choice = choice.map_err(|no| match no {
             NoWay::Route | NoWay::Choice(NoChoice::NoBackend) => Dropped::NoRoute,

@@ -1,10 +1,11 @@
 //! One client's session: its endpoint, its socket, and what comes back on it.
 
+use crate::moment::Moment;
 use std::cell::Cell;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustix::io::Errno;
 use rustix::net::SendFlags;
@@ -44,7 +45,7 @@ pub(super) struct Session {
     /// An answer has come, which says that the endpoint is well.
     answered: Cell<bool>,
     judge: Judge,
-    opened: Instant,
+    opened: Moment,
     _in_flight: InFlight,
     _open: Open,
     _counted: Counted,
@@ -103,7 +104,7 @@ impl Session {
             ended: Cell::new(false),
             answered: Cell::new(false),
             judge,
-            opened: Instant::now(),
+            opened: Moment::now(),
             _in_flight: in_flight,
             _open: open,
             _counted: Counted::new(worker, label),
@@ -153,7 +154,7 @@ impl Session {
     fn refuse(&self, worker: &Worker) {
         self.refused.set(true);
         self.answered.set(false);
-        self.judge.failed(worker, &self.endpoint);
+        self.judge.refused_datagram(worker, &self.endpoint);
     }
 
     /// Passes one answer on; `false` if there is none now.

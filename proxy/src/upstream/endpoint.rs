@@ -1,8 +1,8 @@
 //! One endpoint: whether it takes requests and why, and what requests told of it.
 
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use weir_config::model::{Admission, Endpoint, EndpointId, ServiceName};
@@ -11,6 +11,11 @@ use weir_decide::breaker::Permits;
 use weir_decide::outlier::{Streaks, Window};
 
 use super::service::ServiceState;
+use crate::sync::{AtomicU8, Mutex, MutexGuard};
+
+/// An endpoint that was looked at, and was there, is looked at again no sooner: what accepts and then fails is for streaks
+/// and rates to judge.
+const BETWEEN_LOOKS: Duration = Duration::from_secs(1);
 
 /// What is known of one endpoint while it, or a request on it, lives.
 #[derive(Debug)]
@@ -42,12 +47,17 @@ pub(super) struct Told {
     pub(super) streaks: AtomicU64,
     /// Of this interval: all in the low half, successes in the high half. Written only where rates are judged.
     pub(super) window: AtomicU64,
+    /// Of this interval: requests without an answer. Written only where they are judged apart.
+    pub(super) unanswered: AtomicU64,
     /// [`Penalty`]. Zero, and not written, while all goes well.
     pub(super) penalty: AtomicU64,
     /// [`Ewma`]. Written only where latency decides.
     pub(super) latency: AtomicU64,
     /// On the clock of the process, in milliseconds: until when it asked to be left alone.
     paused_until_ms: AtomicU64,
+    /// On the clock of the process, in milliseconds: from when on a request that finds nobody has it looked at.
+    /// `u64::MAX` while it is.
+    next_look_ms: AtomicU64,
 }
 
 /// Everything that decides on availability, behind a lock that the request path never takes.
@@ -259,7 +269,35 @@ impl EndpointState {
         Window {
             total: bits & u64::from(u32::MAX),
             success: bits >> 32,
+            unanswered: self.told.unanswered.swap(0, Ordering::Relaxed),
         }
+    }
+
+    /// A request found nobody here: has it looked at, unless it is or was a moment ago.
+    #[cold]
+    pub(super) fn suspect(self: &Arc<Self>, now_ms: u64) {
+        let next = &self.told.next_look_ms;
+        let at = next.load(Ordering::Relaxed);
+        let due = at <= now_ms
+            && next
+                .compare_exchange(at, u64::MAX, Ordering::Relaxed, Ordering::Relaxed)
+                .is_ok();
+        if due && !self.home.suspects.tell(self) {
+            self.rest_from_looks();
+        }
+    }
+
+    /// Whether an inquiry into it goes on.
+    #[cfg(test)]
+    pub(super) fn is_looked_at(&self) -> bool {
+        self.told.next_look_ms.load(Ordering::Relaxed) == u64::MAX
+    }
+
+    /// Has it left alone for a while, whatever requests find.
+    pub(super) fn rest_from_looks(&self) {
+        let next = self.home.clock.now() + BETWEEN_LOOKS;
+        let next = u64::try_from(next.as_millis()).unwrap_or(u64::MAX);
+        self.told.next_look_ms.store(next, Ordering::Relaxed);
     }
 
     /// When it was last put into rotation, on the clock of the process.
@@ -346,6 +384,11 @@ impl EndpointState {
         });
     }
 
+    /// Whether it is out as an outlier, or by hand.
+    pub(super) fn is_ejected(&self) -> bool {
+        self.lock().ejected.is_some()
+    }
+
     /// Whether a newer generation has dropped this endpoint.
     #[must_use]
     pub fn is_removed(&self) -> bool {
@@ -428,7 +471,8 @@ impl EndpointState {
             true if gate.probed && !gate.passed => Traffic::None,
             true => Traffic::InPanic,
         };
-        let before = self.traffic.swap(traffic as u8, Ordering::Relaxed);
+        // Release: who finds it taken out must find what did it (`Follower::newer`).
+        let before = self.traffic.swap(traffic as u8, Ordering::Release);
         if before == traffic as u8 {
             return;
         }

@@ -3,6 +3,7 @@
 //! A success of an endpoint that was well costs a few loads and no store. Only a failure, a success after failures, and
 //! what a policy asks for (rates, latency) write, each to one word of the endpoint by compare-exchange.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use rand::Rng;
 use weir_config::model::{Balancer, OutlierDetection, Service, VersionName};
 use weir_decide::balance::{Ewma, Penalty};
 pub(crate) use weir_decide::outlier::Outcome;
-use weir_decide::outlier::{Streak, Streaks, Window};
+use weir_decide::outlier::{Counted, Streak, Streaks, Window};
 
 use super::endpoint::EndpointState;
 
@@ -24,8 +25,22 @@ pub(crate) struct Ended {
     pub(crate) now_ms: u64,
 }
 
-/// Takes in how an attempt ended.
+/// Takes in how an attempt over a connection ended. One that found nobody has the endpoint looked at, off the data path.
 pub(crate) fn report(
+    state: &Arc<EndpointState>,
+    service: &Service,
+    version: &VersionName,
+    ended: Ended,
+    rng: &mut impl Rng,
+) {
+    record(state, service, version, ended, rng);
+    if ended.outcome == Outcome::LocalOrigin && service.outlier.judges_unanswered() {
+        state.suspect(ended.now_ms);
+    }
+}
+
+/// Takes in how an attempt ended, where a connection would prove nothing of it.
+pub(crate) fn record(
     state: &EndpointState,
     service: &Service,
     version: &VersionName,
@@ -55,11 +70,12 @@ pub(crate) fn report(
         });
     }
     let policy = &service.outlier;
-    if (policy.success_rate.is_some() || policy.failure_percentage.is_some())
-        && let Some(success) = Window::counts(outcome, policy)
-    {
-        let one = 1 | u64::from(success) << 32;
-        told.window.fetch_add(one, Ordering::Relaxed);
+    if policy.success_rate.is_some() || policy.failure_percentage.is_some() {
+        match Window::counts(outcome, policy) {
+            Counted::Success => told.window.fetch_add(1 | 1 << 32, Ordering::Relaxed),
+            Counted::Failure => told.window.fetch_add(1, Ordering::Relaxed),
+            Counted::Unanswered => told.unanswered.fetch_add(1, Ordering::Relaxed),
+        };
     }
     if let Some(streak) = streak(&told.streaks, outcome, policy) {
         state.home.on_streak(version, &state.id, streak, rng);

@@ -1,9 +1,10 @@
 //! A worker's own side of the snapshot: pools, balancer and split states, which no other worker touches.
 
 use std::cell::{Cell, RefCell};
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use weir_config::model::{Balancer, EndpointId};
 use weir_decide::balance::{Grouped, Groups, Spread, factor, scaled};
@@ -11,19 +12,23 @@ use weir_decide::levels::Levels;
 use weir_decide::split::SplitState;
 
 use super::endpoint::EndpointState;
+use super::multiplex::{Bounds, Multiplex};
 use super::pick::Members;
 use super::pool::Pool;
 use super::wait::Waiters;
-use crate::snapshot::{ListenerId, ListenerTable, ServiceTable, Snapshot};
+use crate::snapshot::{ListenerId, ListenerTable, RuleTable, ServiceTable, Snapshot};
 use crate::worker::Random;
 
 /// One generation as a worker uses it.
 pub(crate) struct Local {
     pub(crate) snapshot: Arc<Snapshot>,
     pub(crate) services: Vec<Rc<LocalService>>,
-    /// By listener, then by rule; `None` where there is nothing to split.
-    splits: Vec<Vec<Option<RefCell<SplitState>>>>,
+    /// By listener.
+    splits: Vec<Splits>,
 }
+
+/// Of a listener, by rule; `None` where there is nothing to split. One that does not change keeps them as they are.
+type Splits = Rc<[Option<RefCell<SplitState>>]>;
 
 /// A service with the worker's balancers and pools.
 pub(crate) struct LocalService {
@@ -32,6 +37,9 @@ pub(crate) struct LocalService {
     endpoints: Vec<Rc<LocalEndpoint>>,
     /// Requests of this worker that wait for a connection.
     pub(crate) waiters: Rc<Waiters>,
+    /// Counts the changes of how its endpoints are spoken to. A connection of an earlier one is not used again, whoever
+    /// still had it in use, or was making it, at the change.
+    pub(crate) era: u32,
 }
 
 /// A version's endpoints and the state of picking among them.
@@ -53,6 +61,9 @@ pub(crate) struct LocalEndpoint {
     /// What balancers see: the same, or a part of it in finer steps while the service has a warm-up.
     pub(crate) weight: Cell<u32>,
     pub(crate) pool: Pool,
+    pub(crate) multiplex: Multiplex,
+    /// Its service's.
+    pub(crate) era: Cell<u32>,
     /// On the worker's clock; `u64::MAX` while the endpoint is part of the configuration.
     pub(crate) cut_at: Cell<u64>,
 }
@@ -67,18 +78,29 @@ impl Local {
         }
     }
 
-    /// Follows a new snapshot; what it keeps of the last one keeps its pools and its place in every rotation.
+    /// Follows a new snapshot; what it keeps of the last one keeps its pools and its place in every rotation. A worker serves
+    /// nobody meanwhile, so what does not change costs a look at its address.
     pub(crate) fn follow(&self, snapshot: Arc<Snapshot>, now: u64, random: &mut Random) -> Self {
-        let mut kept: HashMap<*const EndpointState, Rc<LocalEndpoint>> = HashMap::new();
-        for endpoint in self.services.iter().flat_map(|service| &service.endpoints) {
-            kept.insert(Arc::as_ptr(&endpoint.state), Rc::clone(endpoint));
+        let mut before = self.services.iter().peekable();
+        let mut services = Vec::with_capacity(snapshot.services.len());
+        // Both are in the order of names.
+        for table in &snapshot.services {
+            let name = &table.service.name;
+            while let Some(gone) = before.next_if(|old| old.table.service.name < *name) {
+                gone.retire_all(now);
+            }
+            let old = before.next_if(|old| old.table.service.name == *name);
+            services.push(match old {
+                Some(old) if Arc::ptr_eq(&old.table, table) => Rc::clone(old),
+                _ => Rc::new(LocalService::follow(
+                    table,
+                    old.map(Rc::as_ref),
+                    now,
+                    random,
+                )),
+            });
         }
-        let services = snapshot
-            .services
-            .iter()
-            .map(|table| self.service(table, &mut kept, random))
-            .collect();
-        self.retire(&snapshot, now);
+        before.for_each(|gone| gone.retire_all(now));
         let splits = self.carry_splits(&snapshot, random);
         Self {
             snapshot,
@@ -87,79 +109,16 @@ impl Local {
         }
     }
 
-    fn service(
-        &self,
-        table: &Arc<ServiceTable>,
-        kept: &mut HashMap<*const EndpointState, Rc<LocalEndpoint>>,
-        random: &mut Random,
-    ) -> Rc<LocalService> {
-        let name = &table.service.name;
-        let before = self
-            .services
-            .binary_search_by(|s| s.table.service.name.cmp(name))
-            .ok();
-        let before = before.map(|at| &self.services[at]);
-        if let Some(same) = before.filter(|s| Arc::ptr_eq(&s.table, table)) {
-            return Rc::clone(same);
-        }
-        Rc::new(LocalService::new(
-            table,
-            kept,
-            before.map(Rc::as_ref),
-            random,
-        ))
-    }
-
-    /// Sets the time by which requests on endpoints that are gone must be over, and closes their idle
-    /// connections (semantics 33).
-    fn retire(&self, next: &Snapshot, now: u64) {
-        // By absence from the new generation; the mark on the state itself may come a moment later.
-        let states = next.services.iter().flat_map(|table| &table.endpoints);
-        let live: HashSet<*const EndpointState> = states.map(Arc::as_ptr).collect();
-        let is_gone = |e: &&Rc<LocalEndpoint>| !live.contains(&Arc::as_ptr(&e.state));
-        for service in &self.services {
-            for endpoint in service.endpoints.iter().filter(is_gone) {
-                let drain = next
-                    .model
-                    .service(service.table.service.name.as_str())
-                    .unwrap_or(&service.table.service);
-                endpoint
-                    .cut_at
-                    .set(now + drain.drain_timeout.as_millis() as u64);
-                endpoint.pool.close();
-            }
-        }
-    }
-
-    fn carry_splits(
-        &self,
-        next: &Snapshot,
-        random: &mut Random,
-    ) -> Vec<Vec<Option<RefCell<SplitState>>>> {
-        let mut before: HashMap<(ListenerId, &str, usize), &RefCell<SplitState>> = HashMap::new();
-        for (id, table) in numbered(&self.snapshot) {
-            for (rule, state) in table.rules.iter().zip(&self.splits[id.0 as usize]) {
-                if let Some(state) = state {
-                    before.insert((id, rule.route.name.as_str(), rule.rule), state);
-                }
-            }
-        }
-        let mut splits: Vec<Vec<_>> = next.listeners.iter().map(|_| Vec::new()).collect();
-        for (id, table) in numbered(next) {
-            splits[id.0 as usize] = table
-                .rules
-                .iter()
-                .map(|rule| {
-                    if rule.leaves.len() < 2 {
-                        return None;
-                    }
-                    let state = match before.get(&(id, rule.route.name.as_str(), rule.rule)) {
-                        Some(old) => SplitState::carry(&rule.split, &old.borrow(), random),
-                        None => SplitState::new(&rule.split, random),
-                    };
-                    Some(RefCell::new(state))
-                })
-                .collect();
+    fn carry_splits(&self, next: &Snapshot, random: &mut Random) -> Vec<Splits> {
+        let mut splits: Vec<Splits> = Vec::with_capacity(next.listeners.len());
+        for (at, table) in next.listeners.iter().enumerate() {
+            let before = self.snapshot.listeners.get(at).and_then(Option::as_ref);
+            let before = before.zip(self.splits.get(at));
+            splits.push(match (table, before) {
+                (None, _) => Rc::default(),
+                (Some(table), Some((old, states))) if Arc::ptr_eq(table, old) => Rc::clone(states),
+                (Some(table), before) => carried(table, before, random),
+            });
         }
         splits
     }
@@ -182,12 +141,60 @@ impl Local {
     }
 }
 
-fn numbered(snapshot: &Snapshot) -> impl Iterator<Item = (ListenerId, &Arc<ListenerTable>)> {
-    let slots = snapshot.listeners.iter().enumerate();
-    slots.filter_map(|(id, table)| Some((ListenerId(id as u32), table.as_ref()?)))
+/// The splits of a listener's rules; those that were there before go on.
+fn carried(
+    table: &ListenerTable,
+    before: Option<(&Arc<ListenerTable>, &Splits)>,
+    random: &mut Random,
+) -> Splits {
+    let mut known: HashMap<(&str, usize), &RefCell<SplitState>> = HashMap::new();
+    if let Some((old, states)) = before {
+        for (rule, state) in old.rules.iter().zip(states.iter()) {
+            if let Some(state) = state {
+                known.insert((rule.route.name.as_str(), rule.rule), state);
+            }
+        }
+    }
+    let split = |rule: &RuleTable| {
+        if rule.leaves.len() < 2 {
+            return None;
+        }
+        let state = match known.get(&(rule.route.name.as_str(), rule.rule)) {
+            Some(old) => SplitState::carry(&rule.split, &old.borrow(), random),
+            None => SplitState::new(&rule.split, random),
+        };
+        Some(RefCell::new(state))
+    };
+    table.rules.iter().map(split).collect()
 }
 
 impl LocalService {
+    /// A service that is new or changed.
+    fn follow(
+        table: &Arc<ServiceTable>,
+        before: Option<&Self>,
+        now: u64,
+        random: &mut Random,
+    ) -> Self {
+        let mut kept: HashMap<*const EndpointState, Rc<LocalEndpoint>> = HashMap::new();
+        for endpoint in before.iter().flat_map(|before| &before.endpoints) {
+            kept.insert(Arc::as_ptr(&endpoint.state), Rc::clone(endpoint));
+        }
+        let service = Self::new(table, &mut kept, before, random);
+        // What nobody took is gone: by its absence, for the mark on the state itself may come a moment later.
+        for endpoint in kept.into_values() {
+            endpoint.retire(now, table.service.drain_timeout);
+        }
+        service
+    }
+
+    /// The service is gone.
+    fn retire_all(&self, now: u64) {
+        for endpoint in &self.endpoints {
+            endpoint.retire(now, self.table.service.drain_timeout);
+        }
+    }
+
     fn new(
         table: &Arc<ServiceTable>,
         kept: &mut HashMap<*const EndpointState, Rc<LocalEndpoint>>,
@@ -234,11 +241,29 @@ impl LocalService {
                 || Rc::new(Waiters::new(&table.state.breakers.line)),
                 |before| Rc::clone(&before.waiters),
             ),
+            era: before.map_or(0, |before| before.era),
         };
         if let Some(before) = before {
             service.keep_balancers(before);
+            service.drop_connections(before);
+        }
+        for endpoint in &service.endpoints {
+            endpoint.era.set(service.era);
         }
         service
+    }
+
+    /// What was agreed on with endpoints in another protocol, or on the word of authorities that are asked no more, is not
+    /// used again.
+    fn drop_connections(&mut self, before: &Self) {
+        let (new, old) = (&self.table.service, &before.table.service);
+        if new.protocol != old.protocol || new.tls != old.tls {
+            self.era = before.era.wrapping_add(1);
+            for endpoint in &self.endpoints {
+                endpoint.pool.clear();
+                endpoint.multiplex.clear();
+            }
+        }
     }
 
     /// A version whose endpoints are the same keeps its place in the rotation.
@@ -280,13 +305,15 @@ impl LocalVersion {
     pub(crate) fn refresh(&self, table: &ServiceTable) {
         let epoch = table.state.epoch();
         if self.epoch.get() != epoch {
+            // Before the look: what changes meanwhile raises it again.
             self.epoch.set(epoch);
-            self.look_again(table);
+            self.recount(table);
         }
     }
 
+    /// Looks at availability and weights as they are at this moment.
     #[cold]
-    fn look_again(&self, table: &ServiceTable) {
+    pub(super) fn recount(&self, table: &ServiceTable) {
         if let Some(warmup) = &table.service.load_balancer.warmup {
             let now = table.state.clock.now();
             let serving = || self.members.iter().filter(|m| m.state.is_available());
@@ -321,8 +348,22 @@ impl LocalEndpoint {
             configured: Cell::new(0),
             weight: Cell::new(0),
             pool: Pool::default(),
+            multiplex: Multiplex::default(),
+            era: Cell::new(0),
             cut_at: Cell::new(u64::MAX),
         }
+    }
+
+    /// Sets the time by which requests on it must be over, and closes its idle connections (semantics 33).
+    fn retire(&self, now: u64, drain: Duration) {
+        self.cut_at.set(now + drain.as_millis() as u64);
+        self.pool.close();
+        self.multiplex.close();
+    }
+
+    /// Whether a request could go on a connection that there is.
+    pub(crate) fn has_connection(&self, bounds: Bounds) -> bool {
+        self.pool.has_idle() || self.multiplex.has_room(bounds)
     }
 
     /// The endpoint's id, as logged.

@@ -6,6 +6,7 @@ use weir_config::model::ConnectionPool;
 use weir_decide::balance::{Candidates, Spread};
 
 use super::local::{Local, LocalEndpoint, LocalService, LocalVersion};
+use super::multiplex::Bounds;
 use crate::snapshot::{Leaf, ListenerId, RuleTable};
 use crate::worker::Random;
 
@@ -131,13 +132,20 @@ pub(crate) fn endpoint(
         limits: Limits::of(&table.service.pool),
         pauses: table.state.has_pauses(asked.now_ms),
     };
-    let levels = version.levels.borrow();
     let mut balancers = version.balancers.borrow_mut();
-    let mut at = balancers.pick(&candidates, &version.groups, &levels, random)?;
+    let mut pick = |candidates: &Members<'_>| {
+        let levels = version.levels.borrow();
+        balancers.pick(candidates, &version.groups, &levels, random)
+    };
+    let mut at = pick(&candidates).or_else(|| {
+        // An endpoint is marked a moment before word of it is out: by what was counted there was no panic yet.
+        version.recount(table);
+        pick(&candidates)
+    })?;
     if candidates.pauses && candidates.was_tried(at) {
         // Only paused ones are left that were not tried, and a retry avoids what was tried (semantics 26).
         candidates.pauses = false;
-        at = balancers.pick(&candidates, &version.groups, &levels, random)?;
+        at = pick(&candidates)?;
     }
     version.members.get(at).map(Rc::clone)
 }
@@ -158,24 +166,35 @@ pub(crate) fn with_idle_connection(
         pauses: table.state.has_pauses(asked.now_ms),
     };
     let fits = |at: &usize| {
-        members.available(*at) && !members.tried(*at) && version.members[*at].pool.has_idle()
+        let member = &version.members[*at];
+        members.available(*at)
+            && !members.tried(*at)
+            && member.has_connection(Bounds::of(&table.service.pool))
     };
     let at = (0..members.len()).find(fits)?;
     version.members.get(at).map(Rc::clone)
+}
+
+/// Whether an endpoint that was picked a while ago takes the request still.
+pub(crate) fn still_takes(choice: &Choice, picked: &LocalEndpoint) -> bool {
+    let limits = Limits::of(&choice.service.table.service.pool);
+    picked.state.is_available() && !limits.are_reached(picked)
 }
 
 /// Bounds on one endpoint.
 #[derive(Clone, Copy, Default)]
 struct Limits {
     requests: Option<u32>,
-    connections: Option<u32>,
+    connections: Option<(u32, Bounds)>,
 }
 
 impl Limits {
     fn of(pool: &ConnectionPool) -> Self {
         Self {
             requests: pool.max_requests_per_endpoint,
-            connections: pool.max_connections_per_endpoint,
+            connections: pool
+                .max_connections_per_endpoint
+                .map(|most| (most, Bounds::of(pool))),
         }
     }
 
@@ -184,10 +203,9 @@ impl Limits {
     fn are_reached(self, endpoint: &LocalEndpoint) -> bool {
         let state = &endpoint.state;
         self.requests.is_some_and(|most| state.in_flight() >= most)
-            || (self
-                .connections
-                .is_some_and(|most| state.connections.taken() >= most)
-                && !endpoint.pool.has_idle())
+            || self.connections.is_some_and(|(most, bounds)| {
+                state.connections.taken() >= most && !endpoint.has_connection(bounds)
+            })
     }
 }
 

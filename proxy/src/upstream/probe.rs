@@ -5,7 +5,10 @@
 //! and runs a bounded number of probes at a time, off the data workers. What probes say reaches the request
 //! path through [`EndpointState::set_health`] alone.
 //!
-//! Each probe ([`check`]) has a connection of its own: that an endpoint still accepts is half of what is asked.
+//! Each probe ([`check`]) has a connection of its own: that an endpoint still accepts is half of what is asked. It is made
+//! over TLS where requests are, with the same settings.
+//!
+//! Beside the appointments there is one [`inquiry`] for each endpoint that a request found absent, checked or not.
 //!
 //! A new endpoint is probed at once, and again soon while it does not answer ([`schedule`]), so that a
 //! container takes requests about as soon as it accepts them. Endpoints that may take no request
@@ -13,6 +16,7 @@
 //! them: a paused container would only hang.
 
 mod check;
+mod inquiry;
 mod schedule;
 
 use std::collections::HashMap;
@@ -24,6 +28,7 @@ use tokio::sync::watch;
 use tokio::task::{Id, JoinSet};
 use weir_config::model::{Admission, HealthCheck};
 
+use super::suspect::Suspects;
 use crate::snapshot::Snapshot;
 use schedule::{Job, Schedule, Target, Ticket};
 
@@ -38,9 +43,12 @@ pub(crate) struct Prober {
 }
 
 impl Prober {
-    /// Starts the task that probes, on the runtime that this is called on.
-    pub(crate) fn start() -> Self {
+    /// Starts the tasks that probe, on the runtime that this is called on.
+    pub(crate) fn start(suspects: &Suspects) -> Self {
         let (snapshots, newest) = watch::channel(Arc::default());
+        if let Some(suspects) = suspects.listen() {
+            tokio::spawn(inquiry::run(suspects, newest.clone()));
+        }
         tokio::spawn(run(newest));
         Self { snapshots }
     }
@@ -66,6 +74,7 @@ fn targets(snapshot: &Snapshot) -> Vec<Target> {
             targets.push(Target {
                 state: Arc::clone(state),
                 check: Arc::clone(check),
+                tls: table.tls.clone(),
             });
         }
     }
@@ -82,9 +91,11 @@ async fn run(mut snapshots: watch::Receiver<Arc<Snapshot>>) {
                 ticket,
                 address,
                 check,
+                tls,
             }) = schedule.pop_due(Instant::now())
         {
-            let task = tasks.spawn(async move { check::run(address, &check).await });
+            let task =
+                tasks.spawn(async move { check::run(address, &check, tls.as_deref()).await });
             running.insert(task.id(), ticket);
         }
         let next = schedule.next_due().filter(|_| running.len() < AT_ONCE);

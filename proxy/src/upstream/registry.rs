@@ -5,12 +5,14 @@
 //! port, never an address, so a recycled address starts from nothing (semantics 16).
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 
 use weir_config::model::{Admission, EndpointId, Model, Service, ServiceName};
 
 use super::endpoint::{EndpointState, Operator};
 use super::service::{Clock, ServiceState};
+use super::suspect::Suspects;
+use crate::sync::{Mutex, MutexGuard};
 use crate::worker::Random;
 
 /// What a new generation takes out, see [`Registry::reconcile`].
@@ -37,15 +39,21 @@ impl Retirement {
 #[derive(Debug, Default)]
 pub struct Registry {
     clock: Clock,
+    suspects: Suspects,
     known: Mutex<Known>,
     /// Endpoints of which something was asked for a time.
     timed: Mutex<Vec<(ServiceName, EndpointId)>>,
 }
 
-#[derive(Debug, Default)]
-struct Known {
-    services: HashMap<ServiceName, Arc<ServiceState>>,
-    endpoints: HashMap<(ServiceName, EndpointId), Arc<EndpointState>>,
+type Known = HashMap<ServiceName, Home>;
+
+/// A service with its endpoints.
+#[derive(Debug)]
+struct Home {
+    state: Arc<ServiceState>,
+    /// As it was when it was brought in line.
+    of: Arc<Service>,
+    endpoints: HashMap<EndpointId, Arc<EndpointState>>,
 }
 
 impl Registry {
@@ -54,41 +62,85 @@ impl Registry {
         self.clock
     }
 
+    /// Where endpoints are told of that requests found absent.
+    pub(crate) fn suspects(&self) -> &Suspects {
+        &self.suspects
+    }
+
     /// Brings the registry in line with a model: survivors keep their state. What takes an endpoint out is
     /// left in the [`Retirement`], to be carried out once the new snapshot is in force: until then requests
     /// are routed by the old one, and must find somebody (make before break, semantics 38).
+    ///
+    /// A service that is the very one of the last time is in line already.
     pub fn reconcile(&self, model: &Model) -> Retirement {
         let mut known = self.lock();
         let mut before = std::mem::take(&mut *known);
+        known.reserve(model.services.len());
         let mut retirement = Retirement::default();
         for service in &model.services {
-            let home = before
-                .services
-                .remove(&service.name)
-                .unwrap_or_else(|| Arc::new(ServiceState::new(service.name.clone(), self.clock)));
-            let endpoints = reconcile(service, &home, &mut before, &mut retirement);
-            home.follow(service, &endpoints);
-            for state in endpoints {
-                let key = (service.name.clone(), state.id.clone());
-                known.endpoints.insert(key, state);
-            }
-            known.services.insert(service.name.clone(), home);
+            let home = match before.remove_entry(&service.name) {
+                Some((name, home)) if Arc::ptr_eq(&home.of, service) => {
+                    known.insert(name, home);
+                    continue;
+                }
+                other => other.map(|(_, home)| home),
+            };
+            let home = self.follow(service, home, &mut retirement);
+            known.insert(service.name.clone(), home);
         }
-        retirement.removed.extend(before.endpoints.into_values());
+        let gone = before.into_values().flat_map(|home| home.endpoints);
+        retirement.removed.extend(gone.map(|(_, state)| state));
         retirement
+    }
+
+    /// A service that is new or changed, with the states of its endpoints.
+    fn follow(
+        &self,
+        service: &Arc<Service>,
+        before: Option<Home>,
+        retirement: &mut Retirement,
+    ) -> Home {
+        let (state, mut old) = match before {
+            Some(home) => (home.state, home.endpoints),
+            None => {
+                let (name, suspects) = (service.name.clone(), self.suspects.clone());
+                let state = ServiceState::new(name, self.clock, suspects);
+                (Arc::new(state), HashMap::new())
+            }
+        };
+        let endpoints = reconcile(service, &state, &mut old, retirement);
+        retirement.removed.extend(old.into_values());
+        state.follow(service, &endpoints);
+        let ids = service.endpoints.iter().map(|endpoint| endpoint.id.clone());
+        Home {
+            endpoints: ids.zip(endpoints).collect(),
+            of: Arc::clone(service),
+            state,
+        }
     }
 
     /// The state of an endpoint of the current generation.
     #[must_use]
     pub fn get(&self, service: &ServiceName, id: &EndpointId) -> Option<Arc<EndpointState>> {
-        let key = (service.clone(), id.clone());
-        self.lock().endpoints.get(&key).cloned()
+        self.lock().get(service)?.endpoints.get(id).cloned()
     }
 
     /// The state of a service of the current generation.
     #[must_use]
     pub fn service(&self, name: &ServiceName) -> Option<Arc<ServiceState>> {
-        self.lock().services.get(name).cloned()
+        Some(Arc::clone(&self.lock().get(name)?.state))
+    }
+
+    /// The state of a service and those of its endpoints, in their order.
+    pub(crate) fn states(
+        &self,
+        service: &Service,
+    ) -> Option<(Arc<ServiceState>, Vec<Arc<EndpointState>>)> {
+        let known = self.lock();
+        let home = known.get(&service.name)?;
+        let endpoints = service.endpoints.iter();
+        let states = endpoints.filter_map(|endpoint| home.endpoints.get(&endpoint.id).cloned());
+        Some((Arc::clone(&home.state), states.collect()))
     }
 
     /// Takes what someone asks of an endpoint of the current generation, `None` gives it back.
@@ -119,7 +171,10 @@ impl Registry {
     /// the data path.
     pub(crate) fn sweep(&self, rng: &mut Random) {
         self.end_wishes();
-        let services: Vec<_> = self.lock().services.values().cloned().collect();
+        let services: Vec<_> = {
+            let known = self.lock();
+            known.values().map(|home| Arc::clone(&home.state)).collect()
+        };
         for service in services {
             service.sweep(rng);
         }
@@ -134,14 +189,13 @@ impl Registry {
 fn reconcile(
     service: &Service,
     home: &Arc<ServiceState>,
-    before: &mut Known,
+    before: &mut HashMap<EndpointId, Arc<EndpointState>>,
     retirement: &mut Retirement,
 ) -> Vec<Arc<EndpointState>> {
     let mut states = Vec::with_capacity(service.endpoints.len());
     for endpoint in &service.endpoints {
         let probed = service.health_check.is_some() || endpoint.admission == Admission::Probe;
-        let key = (service.name.clone(), endpoint.id.clone());
-        let old = before.endpoints.remove(&key);
+        let old = before.remove(&endpoint.id);
         let (same, moved): (Option<_>, Option<_>) = match old {
             Some(state) if state.address == endpoint.address => (Some(state), None),
             other => (None, other),

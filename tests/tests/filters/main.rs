@@ -1,5 +1,6 @@
 //! Filters that hold requests back, copy them, or spoil them: rate limits, mirrors, faults.
 
+mod calls;
 mod fault;
 mod limit;
 mod mirror;

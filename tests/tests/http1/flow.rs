@@ -9,6 +9,7 @@ use weir_tests::config::Setup;
 use weir_tests::origin::{After, Origin};
 use weir_tests::wait::eventually;
 use weir_tests::weir::Weir;
+use weir_tests::wire::chunks;
 
 const MIB: usize = 1024 * 1024;
 /// How much more memory the process may hold for the slow ones, all buffers and allocator slack together.
@@ -158,4 +159,23 @@ fn a_thousand_idle_connections_are_cheap_and_do_not_disturb() {
     let grown = weir.rss_kib().saturating_sub(before);
     assert!(grown < 16 * 1024, "1000 idle connections hold {grown} KiB");
     assert_eq!(weir.get("a.example", "/").status(), 200);
+}
+
+#[test]
+fn a_body_that_starts_after_its_answer_did_still_arrives() {
+    let origin = Origin::start(|exchange| {
+        exchange.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")?;
+        let body = exchange.body()?;
+        exchange.send(chunks(&body.data, 1000))?;
+        Ok(After::Keep)
+    });
+    let weir = Weir::start(&Setup::to(&origin));
+    let mut client = weir.client();
+    client.send("POST / HTTP/1.1\r\nHost: a.example\r\nTransfer-Encoding: chunked\r\n\r\n");
+    let head = client.wire.head().expect("a head").expect("an answer");
+    assert_eq!(head.status(), 200);
+    let data = vec![b'x'; 50_000];
+    client.send(chunks(&data, 700));
+    let body = client.wire.chunked().expect("the echo");
+    assert_eq!(body.data, data);
 }

@@ -39,9 +39,10 @@ fn check(what: &str, bad: Vec<u8>, after: After) {
     assert_eq!(response.status(), 502, "{what}: {:?}", response.head);
     assert_eq!(weir.get("a.example", "/next").text(), "good", "{what}");
     let last = origin.requests().pop().expect("a request");
-    assert_eq!(
-        (last.target(), last.connection),
-        ("/next", 1),
+    assert_eq!(last.target(), "/next", "{what}");
+    // Not the second: a look at an endpoint that gave no answer is a connection, too.
+    assert_ne!(
+        last.connection, 0,
         "{what}: the bad connection was used again"
     );
 }

@@ -33,6 +33,7 @@ fn an_access_log_line_says_who_asked_what_and_who_answered() {
         "ts",
         "request_id",
         "trace_id",
+        "span_id",
         "protocol",
         "listener",
         "route",
@@ -52,6 +53,9 @@ fn an_access_log_line_says_who_asked_what_and_who_answered() {
         "client",
         "peer",
         "tls",
+        "sni",
+        "alpn",
+        "peer_san",
     ];
     for key in keys {
         assert!(line.get(key).is_some(), "no {key} in {line}");

@@ -197,3 +197,27 @@ fn an_escape_of_an_escape_is_400_however_it_is_written() {
     }
     assert!(origin.requests().is_empty(), "{:?}", origin.requests());
 }
+
+#[test]
+fn a_chunked_body_that_begins_after_the_answer_still_goes_up() {
+    let origin = Origin::start(|exchange| {
+        exchange.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n")?;
+        let body = exchange.body()?.data;
+        exchange.send(format!("{:x}\r\n", body.len()))?;
+        exchange.send(body)?;
+        exchange.send("\r\n0\r\n\r\n")?;
+        Ok(After::Keep)
+    });
+    let weir = Weir::start(&Setup::to(&origin));
+    let mut client = weir.client();
+    client.send("POST / HTTP/1.1\r\nHost: a.example\r\nTransfer-Encoding: chunked\r\n\r\n");
+    let head = client.wire.head().expect("a head").expect("a head");
+    assert_eq!(head.status(), 200);
+    assert_eq!(
+        client.wire.exactly(7).expect("the first chunk"),
+        b"2\r\nhi\r\n"
+    );
+    client.send("4\r\nbody\r\n0\r\n\r\n");
+    assert_eq!(client.wire.chunked().expect("the rest").data, b"body");
+    assert_eq!(weir.metric("weir_panics_total", &[]), 0.0);
+}

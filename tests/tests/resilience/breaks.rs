@@ -282,3 +282,45 @@ fn a_websocket_counts_as_a_connection_and_not_as_a_request() {
     assert_eq!((beside, upgraded, waited), (200, 101, 200));
     assert!(is_overload(&full), "{full:?}");
 }
+
+#[test]
+fn a_rotation_goes_on_over_waits_for_the_one_connection() {
+    let (first, second) = (Origin::ok("first"), Origin::ok("second"));
+    let aside = Origin::ok("aside");
+    let one = "connectionPool: { tcp: { maxConnections: 1 } }";
+    let keys = format!("loadBalancer: {{ simple: ROUND_ROBIN }}, {one}");
+    let setup = routed(&[first.addr(), second.addr()], &keys, "")
+        .service_with("aside", &[("stable", aside.addr())], one)
+        .route(
+            "aside",
+            "matches: [{ path: { type: PathPrefix, value: /aside } }], backendRefs: [{ name: aside }]",
+        );
+    let weir = Weir::start(&setup);
+    let ask = |client: &mut weir_tests::client::Client, path: &str| {
+        let response = client.get("a.example", path);
+        assert_eq!(response.status(), 200);
+        response.get("x-origin").expect("a name").to_owned()
+    };
+    // The worker of one finds the one connection idle on the worker of the other, each time, and waits until it is closed.
+    let mut one = weir.client();
+    let mut other = eventually("a client of the other worker", || {
+        let mut other = weir.client();
+        ask(&mut one, "/aside");
+        let before = aside.accepted();
+        ask(&mut other, "/aside");
+        (aside.accepted() > before).then_some(other)
+    });
+    let mut told = [Vec::new(), Vec::new()];
+    for _ in 0..6 {
+        told[0].push(ask(&mut one, "/"));
+        told[1].push(ask(&mut other, "/"));
+    }
+    fault(
+        "two endpoints in rotation, one connection for both, asked by two workers in turn",
+        "each worker gives to the two in turn",
+        &format!("{told:?}"),
+    );
+    for told in told {
+        assert!(told.windows(2).all(|two| two[0] != two[1]), "{told:?}");
+    }
+}

@@ -1,14 +1,15 @@
 //! Endpoints that die, hang or cannot be reached.
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use weir_tests::load::Load;
 use weir_tests::origin::{After, Origin};
 use weir_tests::weir::Weir;
 
+use super::namespace::Namespace;
 use super::process::Process;
-use super::{fault, gets, routed, state, total, wait_for_state, with_status};
+use super::{endpoint, fault, gets, routed, state, total, wait_for_state, with_status};
 
 /// Kills one of three under a load of that many clients, whose answers take that long.
 fn kill_one_of_three(clients: usize, wait: Duration) {
@@ -22,6 +23,7 @@ fn kill_one_of_three(clients: usize, wait: Duration) {
     let retries_before = weir.metric("weir_retries_total", &[]);
     dying.kill();
     let out = wait_for_state(&weir, dying.addr(), "ejected");
+    let reason = endpoint(&weir, dying.addr())["reason"].to_string();
     load.advance(clients * 50);
     let (after, asked) = (
         load.done() - before,
@@ -34,12 +36,13 @@ fn kill_one_of_three(clients: usize, wait: Duration) {
         &format!("kill -9 of one of three, {clients} clients, answers in {wait:?}"),
         "no failed request, out within 1 s, at most 20% more requests to the others",
         &format!(
-            "{} failed, out after {out:?}, {retries} retries ({denied} denied) and {asked} requests to the others for {after} of clients; {} in all",
+            "{} failed, out after {out:?} ({reason}), {retries} retries ({denied} denied) and {asked} requests to the others for {after} of clients; {} in all",
             report.failures.len(),
             report.good
         ),
     );
     assert!(report.failures.is_empty(), "{:?}", report.failures);
+    assert!(out < Duration::from_secs(1), "{out:?}");
     assert!(report.kinds["dying"] > 0, "{:?}", report.kinds);
     assert!(asked as f64 <= after as f64 * 1.2 + clients as f64);
     assert!(retries <= after as f64 * 0.2, "{retries} for {after}");
@@ -105,84 +108,57 @@ fn one_that_accepts_and_hangs_is_ejected_after_five_timeouts_and_then_left_alone
     assert_eq!(later, 0);
 }
 
-/// Accepts nothing, and has a full queue of those who wait for that: the kernel drops whoever knocks.
-struct Blackhole {
-    listener: std::os::fd::OwnedFd,
-    _queue: Vec<std::os::fd::OwnedFd>,
-}
-
-impl Blackhole {
-    fn new() -> Self {
-        use rustix::net::{
-            AddressFamily, SocketFlags, SocketType, bind, connect, listen, socket_with,
-        };
-        let stream = || {
-            let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
-            socket_with(AddressFamily::INET, SocketType::STREAM, flags, None).expect("a socket")
-        };
-        let listener = stream();
-        bind(&listener, &SocketAddr::from(([127, 0, 0, 1], 0))).expect("bind");
-        listen(&listener, 0).expect("listen");
-        let hole = Self {
-            listener,
-            _queue: Vec::new(),
-        };
-        let addr = hole.addr();
-        let queue = (0..8).map(|_| {
-            let knocking = stream();
-            // In progress, for ever.
-            let _ = connect(&knocking, &addr);
-            knocking
-        });
-        Self {
-            _queue: queue.collect(),
-            ..hole
-        }
-    }
-
-    fn addr(&self) -> SocketAddr {
-        let copy = self.listener.try_clone().expect("another handle");
-        TcpListener::from(copy).local_addr().expect("its address")
-    }
-}
-
 #[test]
-fn one_that_drops_whoever_knocks_costs_the_connect_timeout_and_no_request() {
-    let hole = Blackhole::new();
+fn one_behind_a_rule_that_drops_everything_costs_timeouts_and_no_request() {
+    let Some(namespace) = Namespace::new() else {
+        return;
+    };
+    let holed = namespace.origin("holed");
     let well = [Origin::ok("one"), Origin::ok("two")];
-    let (weir, load, out) = until_ejected(
-        &well,
-        hole.addr(),
-        "loadBalancer: { simple: ROUND_ROBIN }, outlierDetection: {}, connectionPool: { tcp: { connectTimeout: 250ms } }",
-        "",
-    );
-    let retries = weir.metric("weir_retries_total", &["connect-failure"]);
+    let addrs = [well[0].addr(), well[1].addr(), holed.addr()];
+    let weir = Weir::start(&routed(
+        &addrs,
+        // All four clients may have to try again at the same moment.
+        "loadBalancer: { simple: ROUND_ROBIN }, outlierDetection: {}, \
+         connectionPool: { tcp: { connectTimeout: 250ms }, http: { retryBudget: { minRetryConcurrency: 4 } } }",
+        "timeouts: { backendRequest: 250ms }, retry: { on: [gateway-error] }",
+    ));
+    let load = Load::gets(weir.addr(), 4, "a.example");
     load.advance(500);
-    let later = weir.metric("weir_retries_total", &["connect-failure"]) - retries;
-    let report = load.stop();
+    // Kept connections go silent as well as new ones.
+    namespace.drop_all();
+    let out = wait_for_state(&weir, holed.addr(), "ejected");
+    // The last tries may be on their way.
+    std::thread::sleep(Duration::from_millis(500));
+    load.advance(500);
+    let retries = weir.metric("weir_retries_total", &[]);
+    load.advance(500);
+    let later = weir.metric("weir_retries_total", &[]) - retries;
     // Alone, so that the timeout itself is seen.
     let alone = Weir::start(&routed(
-        &[hole.addr()],
+        &[holed.addr()],
         "connectionPool: { tcp: { connectTimeout: 250ms } }",
         "retry: { attempts: 0 }",
     ));
     let start = Instant::now();
     let status = alone.get("a.example", "/").status();
     let took = start.elapsed();
+    namespace.let_through();
+    let back = wait_for_state(&weir, holed.addr(), "ready");
+    let report = load.stop();
     fault(
-        "one of three drops every SYN; connectTimeout 250 ms, default retries, 4 clients",
-        "no failed request, ejected after 5, 504 after 250 ms where it is alone",
+        "nft drops all packets of one of three under load; connectTimeout and a try 250 ms, retries on gateway-error, 4 clients",
+        "no failed request, ejected, nothing to it while ejected; 504 after 250 ms where it is alone; back when it accepts",
         &format!(
-            "{} failed of {}, ejected after {out:?} and {retries} retries, {later} later; {status} after {took:?}",
+            "{} failed of {}, ejected after {out:?} and {retries} retries, {later} later; {status} after {took:?}; back {back:?} after the rule",
             report.failures.len(),
             report.good + report.failures.len()
         ),
     );
     assert!(report.failures.is_empty(), "{:?}", report.failures);
-    assert!(
-        (5.0..=8.0).contains(&retries) && later == 0.0,
-        "{retries}, {later}"
-    );
+    assert!(report.kinds["holed"] > 0, "{:?}", report.kinds);
+    assert!(retries <= 12.0 && later == 0.0, "{retries}, {later}");
+    assert!(out < Duration::from_secs(5), "{out:?}");
     assert_eq!(status, 504);
     assert!((200..5000).contains(&took.as_millis()), "{took:?}");
 }

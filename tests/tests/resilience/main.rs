@@ -6,6 +6,8 @@ mod balances;
 mod breaks;
 mod dies;
 mod ejects;
+mod hedges;
+mod namespace;
 mod process;
 mod recovers;
 mod retries;

@@ -14,8 +14,13 @@ pub(crate) struct Process {
 impl Process {
     /// Answers each request after that time.
     pub(crate) fn start(name: &str, wait: Duration) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_weir-test-origin"))
-            .args([name, &wait.as_millis().to_string()])
+        let mut command = Command::new(env!("CARGO_BIN_EXE_weir-test-origin"));
+        Self::spawn(command.args([name, &wait.as_millis().to_string()]))
+    }
+
+    /// Runs a command that is an origin in the end.
+    pub(crate) fn spawn(command: &mut Command) -> Self {
+        let mut child = command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()

@@ -76,3 +76,27 @@ fn retries_of_a_service_that_fails_altogether_stay_within_the_budget() {
     assert!(exhausted > 0.0);
     assert_eq!(report.kinds.get("503"), Some(&report.good));
 }
+
+// semantics 26
+#[test]
+fn endpoints_that_are_gone_cost_no_tries_while_others_are_well() {
+    let alive: Vec<Origin> = (0..4).map(|_| Origin::ok("alive")).collect();
+    let gone: Vec<_> = (0..3).map(|_| weir_tests::ports::free()).collect();
+    let addrs: Vec<_> = (alive.iter().map(Origin::addr)).chain(gone).collect();
+    let keys = "loadBalancer: { simple: RANDOM }";
+    let weir = Weir::start(&routed(&addrs, keys, "retry: { attempts: 1 }"));
+    // All at once: before anybody knows who is gone.
+    let answers: Vec<u16> = std::thread::scope(|scope| {
+        let asked: Vec<_> = (0..60)
+            .map(|_| scope.spawn(|| weir.get("a.example", "/").status()))
+            .collect();
+        asked.into_iter().map(|one| one.join().unwrap()).collect()
+    });
+    let failed = answers.iter().filter(|status| **status != 200).count();
+    fault(
+        "three of seven do not listen, one retry, 60 clients at once",
+        "0 failed",
+        &format!("{failed} of {} failed", answers.len()),
+    );
+    assert_eq!(failed, 0, "{answers:?}");
+}

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use weir_decide::outlier::{Change, Manual, Outcome, Refusal, Streak, Verdict, Window};
+use weir_decide::outlier::{Change, Check, Manual, Outcome, Refusal, Streak, Verdict, Window};
 
 pub(crate) type Id = u32;
 
@@ -24,7 +24,15 @@ pub(crate) enum Event {
     /// What the detector reported.
     Changed(Change<Id>),
     /// A probe's consequence.
-    Checked { id: Id, passing: bool },
+    Checked { id: Id, check: Check },
+    /// Looks of Weir's own found nobody there.
+    Absent {
+        id: Id,
+        since: Duration,
+        verdict: Verdict,
+    },
+    /// One found somebody.
+    Found { id: Id },
     /// Someone ejected an endpoint.
     Ejected {
         id: Id,

@@ -87,6 +87,11 @@ impl Mood {
         }
     }
 
+    /// Whether it takes a connection now.
+    pub(crate) fn accepts(self, now: Duration) -> bool {
+        self.phase(now) != Self::Dead
+    }
+
     fn phase(self, now: Duration) -> Self {
         match self {
             Self::Flapping if now.as_secs().is_multiple_of(2) => Self::Well,

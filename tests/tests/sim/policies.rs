@@ -51,6 +51,7 @@ pub(crate) fn outlier(rng: &mut SmallRng) -> OutlierDetection {
             minimum_hosts: any(rng, &[1, 3, 5]),
             request_volume: any(rng, &[1, 5, 20]),
         }),
+        check_ends_ejection: rng.random_bool(0.8),
         observe_only: rng.random_bool(0.1),
         ..OutlierDetection::configured()
     }

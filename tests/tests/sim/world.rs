@@ -8,7 +8,7 @@ use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 use weir_config::model::OutlierDetection;
 use weir_decide::breaker::Permits;
-use weir_decide::outlier::{Change, Detector, Outcome, Streaks};
+use weir_decide::outlier::{Change, Detector, Outcome, Proof, Streaks};
 
 use crate::event::{Entry, Event, Id};
 use crate::fleet::Endpoint;
@@ -36,6 +36,8 @@ pub(crate) struct World {
     pub(crate) flights: BTreeMap<(Duration, u64), Flight>,
     /// Whether endpoints have an active check.
     checked: bool,
+    /// What its passing proves.
+    proof: Proof,
     next_interval: Duration,
     next_check: Duration,
     born: u64,
@@ -72,6 +74,10 @@ impl World {
             retries: Permits::new(),
             flights: BTreeMap::new(),
             checked: rng.random_bool(0.5),
+            proof: match rng.random_bool(0.5) {
+                true => Proof::Answers,
+                false => Proof::Accepts,
+            },
             next_interval: policy.interval,
             next_check: time::CHECK_EVERY,
             policy,
@@ -93,7 +99,8 @@ impl World {
             11..18 => self.operate(),
             18..21 => self.bounds = policies::bounds(&mut self.rng),
             21..45 => self.change_mood(),
-            45..600 => self.arrive(),
+            45..590 => self.arrive(),
+            590..600 => self.look(),
             600..605 => self.pass(Duration::from_secs(40)),
             _ => self.pass(Duration::from_millis(400)),
         }

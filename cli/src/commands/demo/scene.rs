@@ -10,11 +10,13 @@ use crate::exit::Failure;
 use crate::output::{Printer, Tone};
 use crate::serve::Started;
 
-/// The two ports that a person sees.
+/// The ports that a person sees.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Ports {
     pub(super) web: u16,
     pub(super) admin: u16,
+    /// Of the proxy over TLS, where that is wanted.
+    pub(super) secure: Option<u16>,
 }
 
 /// A directory with the configuration and the state; it goes away with the value.
@@ -52,7 +54,7 @@ impl Scene {
                     .help("set TMPDIR to a directory that you may write to")
             })?;
         let scene = Self { directory, ports };
-        std::fs::write(scene.config(), yaml(ports.web, stable, canary))?;
+        std::fs::write(scene.config(), yaml(ports, stable, canary))?;
         Ok(scene)
     }
 
@@ -73,19 +75,31 @@ impl Scene {
         let weir = program(admin);
         let bold = |text: &str| printer.paint(Tone::Bold, text);
         let mut out = format!("\n{}\n\n", bold("Two versions of a shop behind one proxy"));
-        for (what, port, got) in [
+        let secure = wanted.secure.zip(self.ports.secure);
+        let taken = [
             ("proxy", wanted.web, self.ports.web),
             ("admin", wanted.admin, self.ports.admin),
-        ] {
+        ];
+        let taken_too = secure.map(|(port, got)| ("proxy over TLS", port, got));
+        for (what, port, got) in taken.into_iter().chain(taken_too) {
             if port != got && port != 0 {
                 let text = format!("port {port} is taken: the {what} is on {got}");
                 let _ = writeln!(out, "  {}\n", printer.paint(Tone::Warn, &text));
             }
         }
+        let (over_tls, try_tls) = match self.ports.secure {
+            Some(port) => (
+                format!(
+                    "  over TLS    https://localhost:{port}/    with a certificate that nobody trusts\n"
+                ),
+                format!("  curl -k https://localhost:{port}/\n"),
+            ),
+            None => Default::default(),
+        };
         let _ = write!(
             out,
             "  proxy       {web}/    90% stable, 10% canary
-  dashboard   {admin}/
+{over_tls}  dashboard   {admin}/
   config      {}    edit and save it: in force at once
 
 {}
@@ -93,7 +107,7 @@ impl Scene {
   curl {web}/
   for i in $(seq 20); do curl -s {web}/; done | sort | uniq -c
   curl -H 'x-canary: always' {web}/
-  {weir} canary set shop canary=25
+{try_tls}  {weir} canary set shop canary=25
   {weir} canary get shop
   {weir} explain GET {web}/ -H 'x-canary: always'
   {weir} status
@@ -128,12 +142,18 @@ fn program(admin: &str) -> String {
     }
 }
 
-fn yaml(web: u16, stable: SocketAddr, canary: SocketAddr) -> String {
+fn yaml(ports: Ports, stable: SocketAddr, canary: SocketAddr) -> String {
+    let web = ports.web;
+    let secure = ports.secure.map_or_else(String::new, |port| {
+        format!(
+            "  - {{ name: websecure, bind: 127.0.0.1:{port}, protocol: https, tls: {{ selfSigned: true }} }}\n"
+        )
+    });
     format!(
         "# The configuration of `weir demo`. Edit and save it: changes are in force at once.
 listeners:
   - {{ name: web, bind: 127.0.0.1:{web} }}
-
+{secure}
 services:
   - name: shop
     endpoints:
@@ -159,12 +179,20 @@ mod tests {
 
     #[test]
     fn the_configuration_of_the_demo_has_no_finding() {
-        let text = yaml(8080, loopback(9001), loopback(9002));
-        let loaded = weir_config::file::parse(std::path::Path::new("weir.yaml"), &text);
-        let checked = weir_config::check(&loaded);
-        assert_eq!(checked.diagnostics, [], "{text}");
-        assert_eq!(checked.model.services[0].endpoints.len(), 2);
-        assert_eq!(checked.model.routes[0].rules.len(), 2);
+        for (secure, listeners) in [(None, 1), (Some(8443), 2)] {
+            let ports = Ports {
+                web: 8080,
+                admin: 9900,
+                secure,
+            };
+            let text = yaml(ports, loopback(9001), loopback(9002));
+            let loaded = weir_config::file::parse(std::path::Path::new("weir.yaml"), &text);
+            let checked = weir_config::check(&loaded);
+            assert_eq!(checked.diagnostics, [], "{text}");
+            assert_eq!(checked.model.listeners.len(), listeners);
+            assert_eq!(checked.model.services[0].endpoints.len(), 2);
+            assert_eq!(checked.model.routes[0].rules.len(), 2);
+        }
     }
 
     #[test]
@@ -176,7 +204,11 @@ mod tests {
 
     #[test]
     fn the_scene_is_removed_when_the_demo_ends() {
-        let ports = Ports { web: 1, admin: 2 };
+        let ports = Ports {
+            web: 1,
+            admin: 2,
+            secure: None,
+        };
         let scene = Scene::write(ports, [loopback(3), loopback(4)]).unwrap();
         let config = scene.config();
         assert!(config.exists());

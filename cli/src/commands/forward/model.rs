@@ -4,9 +4,10 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use weir_config::model::{
-    Admission, BackendRef, Endpoint, EndpointId, Invalid, Listener, ListenerName, Model, Protocol,
-    Route, RouteName, Rule, Service, ServiceName, Source, Timeouts, Version, VersionName, Weight,
+    Admission, BackendRef, Endpoint, EndpointId, Invalid, Listener, Model, Route, RouteName, Rule,
+    Service, ServiceName, Source, Timeouts, Version, VersionName, Weight,
 };
+use weir_config::{Fragment, compile};
 
 const NAME: &str = "forward";
 
@@ -18,17 +19,14 @@ pub(super) struct Target {
     pub(super) probe: bool,
 }
 
-/// Everything that arrives at `from` goes to one of `to`.
+/// Everything that arrives at `from`, over TLS where `secure`, goes to one of `to`.
 ///
 /// # Errors
 /// Never in practice: the names are constants and addresses.
-pub(super) fn forwarding(from: SocketAddr, to: &[Target]) -> Result<Model, Invalid> {
+pub(super) fn forwarding(from: SocketAddr, secure: bool, to: &[Target]) -> Result<Model, Invalid> {
     let service = ServiceName::new(NAME)?;
     Ok(Model {
-        listeners: vec![Arc::new(Listener {
-            source: source(),
-            ..Listener::new(ListenerName::new(NAME)?, from, Protocol::Http)
-        })],
+        listeners: listeners(from, secure),
         services: vec![Arc::new(Service {
             versions: vec![Version {
                 name: VersionName::stable(),
@@ -39,8 +37,17 @@ pub(super) fn forwarding(from: SocketAddr, to: &[Target]) -> Result<Model, Inval
             ..Service::new(service.clone())
         })],
         routes: vec![Arc::new(route(service)?)],
-        streams: Vec::new(),
+        ..Model::default()
     })
+}
+
+/// The one listener; its certificate is made as those of files are.
+fn listeners(from: SocketAddr, secure: bool) -> Vec<Arc<Listener>> {
+    let fragment = match secure {
+        true => Fragment::with_self_signed_listener(NAME, from, source()),
+        false => Fragment::with_listener(NAME, from, source()),
+    };
+    compile(&[fragment]).model.listeners
 }
 
 fn endpoint(target: &Target) -> Result<Endpoint, Invalid> {
@@ -99,7 +106,7 @@ mod tests {
             probe: false,
         };
         let to = [target("127.0.0.1:3000"), target("[::1]:3000")];
-        let model = forwarding("127.0.0.1:8080".parse().unwrap(), &to).unwrap();
+        let model = forwarding("127.0.0.1:8080".parse().unwrap(), false, &to).unwrap();
         let ids: Vec<&str> = model.services[0]
             .endpoints
             .iter()
@@ -110,5 +117,13 @@ mod tests {
             model.routes[0].rules[0].backends[0].service,
             model.services[0].name
         );
+        assert!(model.listeners[0].tls.is_none());
+    }
+
+    #[test]
+    fn over_tls_it_has_a_certificate_for_this_machine() {
+        let model = forwarding("127.0.0.1:8443".parse().unwrap(), true, &[]).unwrap();
+        let tls = model.listeners[0].tls.as_ref().unwrap();
+        assert_eq!(tls.certificates[0].names, ["127.0.0.1", "::1", "localhost"]);
     }
 }

@@ -1,4 +1,4 @@
-//! What discovery found: sources, containers, and what is wrong with labels.
+//! What discovery found: sources, what each has (containers, addresses of names, endpoints of files), and what is wrong.
 
 use std::fmt::Write;
 
@@ -26,7 +26,7 @@ pub(super) fn render(discovery: &Discovery, printer: Printer) -> String {
         out.push('\n');
     }
     if discovery.providers.is_empty() {
-        out.push_str("nothing is discovered: weir runs without --docker and without files\n");
+        out.push_str("nothing is discovered: weir runs without --docker, --swarm and files\n");
     }
     if !discovery.containers.is_empty() {
         let _ = write!(out, "\n{}", containers(discovery, printer));
@@ -50,7 +50,7 @@ pub(super) fn render(discovery: &Discovery, printer: Printer) -> String {
 }
 
 fn containers(discovery: &Discovery, printer: Printer) -> String {
-    let mut headings = vec!["CONTAINER", "SERVICE", "VERSION", "ADDRESS", "IN", "WHY"];
+    let mut headings = vec!["FOUND", "SERVICE", "VERSION", "ADDRESS", "IN", "WHY"];
     if printer.is_wide() {
         headings.push("ID");
     }

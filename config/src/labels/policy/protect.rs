@@ -70,6 +70,8 @@ pub(super) fn outlier(
         always_eject_one_host: labels.get("weir.outlier.alwaysEjectOneHost", found),
         success_rate: success_rate(labels, &meta, found),
         failure_percentage: failure_percentage(labels, &meta, found),
+        successful_active_health_check_uneject_host: labels
+            .get("weir.outlier.successfulActiveHealthCheckUnejectHost", found),
         observe_only: labels.get("weir.outlier.observeOnly", found),
         meta,
     }

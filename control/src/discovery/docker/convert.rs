@@ -6,20 +6,10 @@ use std::net::{IpAddr, Ipv4Addr};
 use bollard::models::{ContainerSummary, ContainerSummaryStateEnum, PortSummaryTypeEnum};
 use weir_config::labels::{Container, ContainerState, Health};
 
+use crate::discovery::engine::Detail;
+
 /// The network mode of a container that has no network of its own.
 const HOST_NETWORK: &str = "host";
-
-/// What only an inspection tells of a container. All but the start never change in its life.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(super) struct Detail {
-    /// As the image or the command line says: `SIGQUIT`, `QUIT`, `3`.
-    pub(super) stop_signal: Option<String>,
-    pub(super) has_healthcheck: bool,
-    /// TCP ports by EXPOSE or `--expose`.
-    pub(super) exposed: Vec<u16>,
-    /// Nanoseconds since 1970 on the engine's clock.
-    pub(super) started_nanos: Option<i128>,
-}
 
 /// A listed container, as far as it could serve. `None` for one that does not run.
 pub(super) fn container(
@@ -37,6 +27,10 @@ pub(super) fn container(
         .map(|name| name.trim_start_matches('/'))
         .find(|name| !name.contains('/'));
     let name = own.map_or_else(|| id.chars().take(12).collect(), str::to_owned);
+    let created = summary
+        .created
+        .and_then(|at| u64::try_from(at).ok())
+        .unwrap_or(0);
     Some(Container {
         name,
         labels: summary
@@ -45,10 +39,8 @@ pub(super) fn container(
             .unwrap_or_default()
             .into_iter()
             .collect(),
-        created: summary
-            .created
-            .and_then(|at| u64::try_from(at).ok())
-            .unwrap_or(0),
+        created,
+        since: created,
         state,
         addresses: addresses(summary, allow_loopback),
         exposed: ports(summary, detail),

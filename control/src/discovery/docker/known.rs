@@ -8,23 +8,22 @@ use weir_config::labels::{self, Container, ContainerReport, ContainerState, Labe
 use weir_config::settings::DockerSettings;
 use weir_plan::{Hold, Seen};
 
-use super::convert::{self, Detail};
-use super::marks::{Effect, Marks};
-use super::swarm::{self, Services};
+use super::convert;
+use super::services::{self, Services};
 use crate::api::types;
+use crate::discovery::engine::Detail;
+use crate::discovery::engine::marks::{Effect, Marks};
 use crate::watcher::Found;
 
 /// The provider's name.
 pub(super) const DOCKER: &str = "docker";
 
-/// Opts a container in. Reading it properly is the label reader's affair; this decides only what is
-/// worth an inspection and what may be held.
-const ENABLE: &str = "weir.enable";
-
 pub(super) struct Known {
     settings: DockerSettings,
     /// The beginning of this process's own container's id, when it runs in one.
     own_id: Option<String>,
+    /// Containers of Swarm services are left to the Swarm provider.
+    pub(super) beside_swarm: bool,
     pub(super) marks: Marks,
     hold: Hold,
     details: BTreeMap<String, Detail>,
@@ -45,7 +44,10 @@ pub(super) struct Listed {
 }
 
 /// The containers of which enough is known.
-pub(super) struct Inspected(BTreeSet<String>);
+pub(super) struct Inspected {
+    ids: BTreeSet<String>,
+    traefik: bool,
+}
 
 impl Inspected {
     /// Those of a list that are opted in and have to be inspected.
@@ -54,13 +56,13 @@ impl Inspected {
             summary
                 .labels
                 .as_ref()
-                .is_some_and(|labels| labels.keys().any(|name| is_enable(name)))
+                .is_some_and(|all| all.keys().any(|name| labels::is_enable(name, self.traefik)))
         };
         let ids = listed
             .iter()
             .filter(enabled)
             .filter_map(|summary| summary.id.clone());
-        ids.filter(|id| !self.0.contains(id)).collect()
+        ids.filter(|id| !self.ids.contains(id)).collect()
     }
 }
 
@@ -78,10 +80,15 @@ pub(super) struct Taken {
 }
 
 impl Known {
-    pub(super) fn new(settings: DockerSettings, own_id: Option<String>) -> Self {
+    pub(super) fn new(
+        settings: DockerSettings,
+        own_id: Option<String>,
+        beside_swarm: bool,
+    ) -> Self {
         Self {
             settings,
             own_id,
+            beside_swarm,
             marks: Marks::default(),
             hold: Hold::default(),
             details: BTreeMap::new(),
@@ -105,7 +112,10 @@ impl Known {
     /// those marked as stopping: when they are listed nevertheless, their start may have been missed.
     pub(super) fn inspected(&self, doubtful_too: bool) -> Inspected {
         let sure = |id: &&String| !(doubtful_too && self.marks.is_stopping(id));
-        Inspected(self.details.keys().filter(sure).cloned().collect())
+        Inspected {
+            ids: self.details.keys().filter(sure).cloned().collect(),
+            traefik: self.settings.traefik_labels,
+        }
     }
 
     /// Takes a list; `now` counts from any fixed moment.
@@ -119,7 +129,8 @@ impl Known {
         self.services = listed.services;
         let own_networks = self.own_networks(&listed.summaries);
         let mut fresh = BTreeMap::new();
-        for summary in &listed.summaries {
+        let tasks_too = !self.beside_swarm;
+        for summary in (listed.summaries.iter()).filter(|s| tasks_too || !services::is_task(s)) {
             let detail = summary.id.as_ref().and_then(|id| self.details.get(id));
             let network = self.network_for(summary, &own_networks);
             let allow_loopback = self.settings.allow_loopback_endpoints;
@@ -132,9 +143,12 @@ impl Known {
             }
             fresh.insert(container.id.clone(), container);
         }
-        let present: Vec<Seen> = fresh.values().filter_map(seen).collect();
+        let traefik = self.settings.traefik_labels;
+        let present: Vec<Seen> = fresh.values().filter_map(|c| seen(c, traefik)).collect();
         // One that is there and no longer opts in, as its service's labels may have it, is not missing.
-        let left = fresh.values().filter(|container| seen(container).is_none());
+        let left = fresh
+            .values()
+            .filter(|container| !opts_in(container, traefik));
         let mut explained = self.marks.stopping();
         explained.extend(left.map(|container| container.id.clone()));
         let blank = listed.summaries.is_empty();
@@ -175,6 +189,8 @@ impl Known {
             .collect();
         let options = LabelOptions {
             allow_loopback_endpoints: self.settings.allow_loopback_endpoints,
+            traefik: self.settings.traefik_labels,
+            section: DOCKER,
         };
         let (fragment, diagnostics, reports) = labels::read_with(&containers, options);
         let containers = reports
@@ -193,7 +209,7 @@ impl Known {
     pub(super) fn count(&self) -> usize {
         self.containers
             .values()
-            .filter(|container| container.labels.keys().any(|name| is_enable(name)))
+            .filter(|container| opts_in(container, self.settings.traefik_labels))
             .count()
     }
 
@@ -222,7 +238,7 @@ impl Known {
 
     fn is_task(&self, short_id: &str) -> bool {
         self.containers.iter().any(|(id, container)| {
-            id.starts_with(short_id) && container.labels.contains_key(swarm::SERVICE_ID)
+            id.starts_with(short_id) && container.labels.contains_key(services::SERVICE_ID)
         })
     }
 
@@ -252,10 +268,6 @@ impl Known {
     }
 }
 
-fn is_enable(name: &str) -> bool {
-    name.eq_ignore_ascii_case(ENABLE)
-}
-
 fn networks(summary: &ContainerSummary) -> impl Iterator<Item = &String> {
     let all = summary
         .network_settings
@@ -264,10 +276,19 @@ fn networks(summary: &ContainerSummary) -> impl Iterator<Item = &String> {
     all.into_iter().flat_map(|networks| networks.keys())
 }
 
+/// Whether a label opts it in. Reading it properly is the label reader's affair; this decides only what is worth an
+/// inspection and what may be held.
+fn opts_in(container: &Container, traefik: bool) -> bool {
+    let mut names = container.labels.keys();
+    names.any(|name| labels::is_enable(name, traefik))
+}
+
 /// A container that may be held, with the service it counts for.
-fn seen(container: &Container) -> Option<Seen> {
+fn seen(container: &Container, traefik: bool) -> Option<Seen> {
     let label = |name: &str| container.labels.get(name);
-    container.labels.keys().find(|name| is_enable(name))?;
+    if !opts_in(container, traefik) {
+        return None;
+    }
     let group = label("weir.service")
         .or_else(|| label("com.docker.compose.service"))
         .or_else(|| label("com.docker.swarm.service.name"))

@@ -4,7 +4,8 @@
 //! order they were discovered in (semantics 23), and one is shared by all workers. Two kinds:
 //!
 //! - **Ring** (Karger et al.): points of each endpoint on a circle; a key belongs to the next point. A
-//!   change of one endpoint moves the keys it gains or loses, and no others. Shares are even to about 3%.
+//!   change of one endpoint moves the keys it gains or loses, and no others. Shares are even to about 3%
+//!   with ten endpoints, 5% with a thousand, 17% with ten thousand (one standard deviation).
 //! - **Maglev** (Eisenbud et al., "Maglev: A Fast and Reliable Software Network Load Balancer"): a table
 //!   whose slots are dealt by weight. Shares are even to one slot; a change moves a few keys more.
 //!
@@ -48,8 +49,7 @@ pub fn hash_ip(ip: IpAddr) -> u64 {
 
 /// Where keys belong: immutable, built once for each membership.
 ///
-/// A ring takes 8 to 10 bytes a point, and has about half a million points at most; Maglev takes 4 bytes
-/// a slot.
+/// A ring takes 512 KiB (from 16,384 members on 32 bytes each or more, from 65,536 on twice that); Maglev takes 4 bytes a slot.
 #[derive(Debug)]
 pub struct HashTable {
     places: Places,

@@ -1,6 +1,4 @@
-//! Every interleaving of a few threads, rather than those that a machine happens to take. Run with
-//!
-//! `RUSTFLAGS="--cfg loom" cargo test -p weir-decide --lib --release breaker::loom`
+//! Every interleaving of a few threads, rather than those that a machine happens to take. Run with `just loom`.
 
 use ::loom::model::Builder;
 use ::loom::sync::Arc;

@@ -7,8 +7,8 @@ use rand::{Rng, RngExt};
 use weir_config::model::OutlierDetection;
 
 use super::{
-    Cause, Change, Ejection, End, Manual, Refusal, Refused, Standing, Streak, Verdict, Window,
-    rates,
+    Cause, Change, Check, Ejection, End, Manual, Origin, Proof, Refusal, Refused, Standing, Streak,
+    Verdict, Window, rates,
 };
 
 /// Up to that part of an ejection's time is added to it, so that endpoints that failed together do not return
@@ -111,8 +111,43 @@ impl<K: Ord + Clone> Detector<K> {
         self.on_outlier(key, Cause::Streak { streak, failures }, now, rng)
     }
 
+    /// Takes in that a member accepts no connection: a request met that at `since`, and that many looks in a row after it.
+    /// Ejected as for a streak. Where a streak was faster since then, it was of the same fault, and the ejection is
+    /// known better: it keeps its end, and is over as one of this kind is.
+    pub fn on_unreachable(
+        &mut self,
+        key: &K,
+        looks: u32,
+        since: Duration,
+        now: Duration,
+        rng: &mut impl Rng,
+    ) -> Verdict {
+        let cause = Cause::Unreachable { looks };
+        self.update(key, |standing| {
+            if let Some(ejection) = &mut standing.ejection
+                && matches!(ejection.cause, Cause::Streak { .. })
+                && ejection.since >= since
+            {
+                ejection.cause = cause;
+            }
+        });
+        self.on_outlier(key, cause, now, rng)
+    }
+
+    /// Takes in that a member accepts connections, seen by a look of Weir's own. Ends an ejection for accepting none,
+    /// unless it is not the first in a row.
+    pub fn on_accepting(&mut self, key: &K, now: Duration) -> Option<Change<K>> {
+        let standing = self.members.get(key)?;
+        let returns = standing.returns_when_it_accepts() && !standing.failing_actively;
+        if returns {
+            self.end(key, End::Accepts, now)
+        } else {
+            None
+        }
+    }
+
     /// Once per [`OutlierDetection::interval`], in Envoy's order: ejections whose time is over end, rates of the interval
-    /// are judged, and the ejections in a row of those that were in all the time are forgiven by one.
+    /// are judged, those of answers and then, where they are split off, those of failures to answer, and the ejections in a row of those that were in all the time are forgiven by one.
     ///
     /// `window` is asked once for each member, ejected or not, and starts that member's next window.
     pub fn on_interval(
@@ -122,45 +157,66 @@ impl<K: Ord + Clone> Detector<K> {
         rng: &mut impl Rng,
     ) -> Vec<Change<K>> {
         let mut changes = self.end_expired(now);
-        let mut judged = Vec::new();
         for (key, standing) in &mut self.members {
             standing.window = window(key);
-            if standing.ejection.is_none() {
-                judged.push((key.clone(), standing.window));
-            }
         }
-        let mut outliers = Vec::new();
-        if let Some(policy) = &self.policy.success_rate {
-            outliers.extend(rates::by_success_rate(policy, &judged));
-        }
-        if let Some(policy) = &self.policy.failure_percentage {
-            outliers.extend(rates::by_failure_percentage(policy, &judged));
-        }
-        for (key, cause) in outliers {
-            let verdict = self.on_outlier(&key, cause, now, rng);
-            changes.push(Change::Detected {
-                key,
-                cause,
-                verdict,
-            });
+        changes.extend(self.judge_rates(Origin::External, now, rng));
+        if self.policy.split_local_origin {
+            changes.extend(self.judge_rates(Origin::Local, now, rng));
         }
         self.forgive(now);
         changes
     }
 
-    /// Takes the state of an active check in, after each probe: `false` while the check, or anything else, keeps
-    /// the endpoint out; `true` when a probe passed and nothing keeps it out, which ends an ejection (semantics 8).
-    /// A failed probe that does not take the endpoint out says nothing.
-    pub fn on_active_check(&mut self, key: &K, passing: bool, now: Duration) -> Option<Change<K>> {
-        self.update(key, |standing| standing.failing_actively = !passing)?;
-        if !passing {
-            return self.recall_if_nobody_serves(now);
+    /// Judges the rates of those that are in.
+    fn judge_rates(&mut self, of: Origin, now: Duration, rng: &mut impl Rng) -> Vec<Change<K>> {
+        let members = self.members.iter();
+        let judged: Vec<(K, Window)> = members
+            .filter(|(_, standing)| standing.ejection.is_none())
+            .map(|(key, standing)| match of {
+                Origin::External => (key.clone(), standing.window),
+                Origin::Local => (key.clone(), standing.window.of_local_origin()),
+            })
+            .collect();
+        let mut outliers = Vec::new();
+        if let Some(policy) = &self.policy.success_rate {
+            outliers.extend(rates::by_success_rate(policy, of, &judged));
         }
-        let standing = self.members.get(key)?;
-        if standing.is_ejected_by_policy() {
-            return self.end(key, End::ActivePass, now);
+        if let Some(policy) = &self.policy.failure_percentage {
+            outliers.extend(rates::by_failure_percentage(policy, of, &judged));
         }
-        None
+        let found = outliers.into_iter().map(|(key, cause)| {
+            let verdict = self.on_outlier(&key, cause, now, rng);
+            Change::Detected {
+                key,
+                cause,
+                verdict,
+            }
+        });
+        found.collect()
+    }
+
+    /// Takes the state of an active check in, after each probe (semantics 8). A failed probe that does not take the
+    /// endpoint out says nothing.
+    ///
+    /// A pass ends what it disproves. An answer ends every ejection by the policy, as Envoy has it, unless the policy
+    /// says otherwise ([`OutlierDetection::check_ends_ejection`]). **Ours**: a connection that is accepted ends only the
+    /// ejection of one that accepted none. It says nothing of the answers that ejected another, and nothing of one that
+    /// accepts and hangs: for those a bare connect would undo at once what requests have found out.
+    pub fn on_active_check(&mut self, key: &K, check: Check, now: Duration) -> Option<Change<K>> {
+        let failing = check == Check::Failing;
+        self.update(key, |standing| standing.failing_actively = failing)?;
+        match check {
+            Check::Failing => self.recall_if_nobody_serves(now),
+            Check::Passing(Proof::Accepts) => self.on_accepting(key, now),
+            Check::Passing(Proof::Answers) => {
+                let ejected = self.members.get(key)?.is_ejected_by_policy();
+                if ejected && self.policy.check_ends_ejection {
+                    return self.end(key, End::ActivePass, now);
+                }
+                self.on_accepting(key, now)
+            }
+        }
     }
 
     /// No active check speaks of a member any more, as when it was taken from the configuration: nothing but an

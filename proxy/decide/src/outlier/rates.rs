@@ -3,7 +3,7 @@
 
 use weir_config::model::{FailurePercentage, SuccessRate};
 
-use super::{Cause, Window};
+use super::{Cause, Origin, Window};
 
 /// Rates that are alike give a mean that may differ from them in its last bits; within this, in points, nobody lies
 /// below.
@@ -30,6 +30,7 @@ pub(super) fn threshold(rates: &[f64], factor: f64) -> Option<(f64, f64)> {
 /// ejected, **ours** takes the worst, where Envoy's choice hangs on the order of a hash table.
 pub(super) fn by_success_rate<K: Clone>(
     policy: &SuccessRate,
+    of: Origin,
     windows: &[(K, Window)],
 ) -> Vec<(K, Cause)> {
     let counted: Vec<(&K, f64, u64)> = windows
@@ -53,6 +54,7 @@ pub(super) fn by_success_rate<K: Clone>(
         .into_iter()
         .map(|(key, rate, requests)| {
             let cause = Cause::SuccessRate {
+                of,
                 rate,
                 mean,
                 threshold,
@@ -66,6 +68,7 @@ pub(super) fn by_success_rate<K: Clone>(
 /// Those that failed at least the share that the policy names, worst first.
 pub(super) fn by_failure_percentage<K: Clone>(
     policy: &FailurePercentage,
+    of: Origin,
     windows: &[(K, Window)],
 ) -> Vec<(K, Cause)> {
     let counted: Vec<(&K, f64, u64)> = windows
@@ -85,6 +88,7 @@ pub(super) fn by_failure_percentage<K: Clone>(
         .into_iter()
         .map(|(key, failed, requests)| {
             let cause = Cause::FailurePercentage {
+                of,
                 failed,
                 threshold: policy.threshold,
                 requests,

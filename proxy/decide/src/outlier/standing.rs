@@ -10,8 +10,11 @@ use super::{Streak, Window};
 pub enum Cause {
     /// That many failures in a row.
     Streak { streak: Streak, failures: u32 },
+    /// It refused a request's connection, and then that many looks of Weir's own in a row.
+    Unreachable { looks: u32 },
     /// Rates in percent.
     SuccessRate {
+        of: Origin,
         rate: f64,
         mean: f64,
         threshold: f64,
@@ -19,12 +22,22 @@ pub enum Cause {
     },
     /// Shares in percent.
     FailurePercentage {
+        of: Origin,
         failed: f64,
         threshold: u8,
         requests: u64,
     },
     /// Someone said so.
     Manual,
+}
+
+/// Whose failures a rate is of (Envoy, `split_external_local_origin_errors`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Origin {
+    /// What endpoints answer, and that they do not unless that is split off.
+    External,
+    /// Whether they answer at all, where that is split off.
+    Local,
 }
 
 impl Cause {
@@ -37,8 +50,15 @@ impl Cause {
                 Streak::Gateway => "consecutive_gateway",
                 Streak::LocalOrigin => "consecutive_local_origin",
             },
-            Self::SuccessRate { .. } => "success_rate",
-            Self::FailurePercentage { .. } => "failure_percentage",
+            Self::Unreachable { .. } => "unreachable",
+            Self::SuccessRate { of, .. } => match of {
+                Origin::External => "success_rate",
+                Origin::Local => "success_rate_local_origin",
+            },
+            Self::FailurePercentage { of, .. } => match of {
+                Origin::External => "failure_percentage",
+                Origin::Local => "failure_percentage_local_origin",
+            },
             Self::Manual => "manual",
         }
     }
@@ -55,23 +75,43 @@ impl fmt::Display for Cause {
                 };
                 write!(f, "{failures} {what} in a row")
             }
+            Self::Unreachable { looks } => {
+                write!(
+                    f,
+                    "no connection: {looks} looks in a row found nobody there"
+                )
+            }
             Self::SuccessRate {
+                of,
                 rate,
                 mean,
                 threshold,
                 requests,
-            } => write!(
-                f,
-                "success rate {rate:.1}% of {requests} requests is below {threshold:.1}% (mean {mean:.1}%)"
-            ),
+            } => {
+                let what = match of {
+                    Origin::External => "success rate",
+                    Origin::Local => "rate of answers",
+                };
+                write!(
+                    f,
+                    "{what} {rate:.1}% of {requests} requests is below {threshold:.1}% (mean {mean:.1}%)"
+                )
+            }
             Self::FailurePercentage {
+                of,
                 failed,
                 threshold,
                 requests,
-            } => write!(
-                f,
-                "{failed:.1}% of {requests} requests failed, and {threshold}% is the limit"
-            ),
+            } => {
+                let what = match of {
+                    Origin::External => "failed",
+                    Origin::Local => "were not answered",
+                };
+                write!(
+                    f,
+                    "{failed:.1}% of {requests} requests {what}, and {threshold}% is the limit"
+                )
+            }
             Self::Manual => f.write_str("ejected by hand"),
         }
     }
@@ -164,6 +204,14 @@ impl Standing {
     #[must_use]
     pub fn is_ejected_by_policy(&self) -> bool {
         self.ejection.is_some_and(|ejection| !ejection.is_manual())
+    }
+
+    /// Whether a connection that is accepted is proof that it is well again: it was ejected for accepting none, and not
+    /// the second time in a row, since one that comes up only to go down again must sit its time out.
+    #[must_use]
+    pub fn returns_when_it_accepts(&self) -> bool {
+        let unreachable = |ejection: Ejection| matches!(ejection.cause, Cause::Unreachable { .. });
+        self.times <= 1 && self.ejection.is_some_and(unreachable)
     }
 
     /// Whether neither an ejection nor an active check keeps it out.

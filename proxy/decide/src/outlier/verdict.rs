@@ -45,10 +45,30 @@ pub enum End {
     Expired,
     /// It passed an active check.
     ActivePass,
+    /// It accepts connections again.
+    Accepts,
     /// Nobody else was left to serve.
     Needed,
     /// Someone said so.
     Manual,
+}
+
+/// What an active check says of a member after a probe.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Check {
+    /// The check, or anything else that looks at it from outside, keeps it out.
+    Failing,
+    /// A probe passed, and nothing keeps it out.
+    Passing(Proof),
+}
+
+/// What a passed probe proves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Proof {
+    /// That a connection is accepted, by the process or by the kernel for it.
+    Accepts,
+    /// That a question is answered as expected.
+    Answers,
 }
 
 /// An ejection by hand.

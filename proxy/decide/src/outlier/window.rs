@@ -8,28 +8,54 @@ use super::Outcome;
 /// the sums to [`super::Detector::on_interval`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Window {
+    /// Requests that were answered, and those that were not unless they are split off.
     pub total: u64,
     /// At most `total`; more, which counts read one after the other can give, is taken as `total`.
     pub success: u64,
+    /// Requests that were not answered, where they are split off.
+    pub unanswered: u64,
+}
+
+/// Where an outcome counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Counted {
+    Success,
+    Failure,
+    Unanswered,
 }
 
 impl Window {
-    /// Whether an outcome counts in a window, and then whether as a success. Failures to answer that are split off
-    /// do not: the rates are of answers.
+    /// As what an outcome counts. Failures to answer that are split off count apart, so that the rates are of answers.
     #[must_use]
     #[inline]
-    pub fn counts(outcome: Outcome, policy: &OutlierDetection) -> Option<bool> {
+    pub fn counts(outcome: Outcome, policy: &OutlierDetection) -> Counted {
         match outcome {
-            Outcome::LocalOrigin if policy.split_local_origin => None,
-            _ => Some(outcome == Outcome::Success),
+            Outcome::Success => Counted::Success,
+            Outcome::LocalOrigin if policy.split_local_origin => Counted::Unanswered,
+            _ => Counted::Failure,
         }
     }
 
-    /// Counts one outcome, where it counts.
+    /// Counts one outcome.
     pub fn record(&mut self, outcome: Outcome, policy: &OutlierDetection) {
-        if let Some(success) = Self::counts(outcome, policy) {
-            self.total += 1;
-            self.success += u64::from(success);
+        match Self::counts(outcome, policy) {
+            Counted::Success => {
+                self.total += 1;
+                self.success += 1;
+            }
+            Counted::Failure => self.total += 1,
+            Counted::Unanswered => self.unanswered += 1,
+        }
+    }
+
+    /// The same requests, judged by whether they were answered at all: an answered 500 is a success here (Envoy,
+    /// `local_origin_success_rate`).
+    #[must_use]
+    pub fn of_local_origin(self) -> Self {
+        Self {
+            total: self.total.saturating_add(self.unanswered),
+            success: self.total,
+            unanswered: 0,
         }
     }
 
@@ -68,7 +94,7 @@ mod tests {
             split_local_origin: true,
             ..joined.clone()
         };
-        for (policy, total) in [(joined, 4), (split, 3)] {
+        for (policy, total, unanswered) in [(joined, 4, 0), (split, 3, 1)] {
             let mut window = Window::default();
             for outcome in [
                 Outcome::Success,
@@ -78,7 +104,14 @@ mod tests {
             ] {
                 window.record(outcome, &policy);
             }
-            assert_eq!(window, Window { total, success: 1 });
+            let expected = Window {
+                total,
+                success: 1,
+                unanswered,
+            };
+            assert_eq!(window, expected);
+            let reached = window.of_local_origin();
+            assert_eq!((reached.total, reached.success), (4, total));
         }
     }
 
@@ -87,6 +120,7 @@ mod tests {
         let torn = Window {
             total: 3,
             success: 5,
+            unanswered: 0,
         };
         assert_eq!((torn.failed(), torn.rate()), (0, Some(100.0)));
         assert_eq!(Window::default().rate(), None);

@@ -44,7 +44,7 @@ impl HostRank {
 /// parameters, oldest route, name of the route, order of rules, order of matches. Regular expressions
 /// are left to the implementation: here they come after the prefixes.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct MatchRank<'m> {
+pub struct MatchRank<'m> {
     path: PathRank,
     without_method: bool,
     headers: Reverse<usize>,
@@ -63,7 +63,9 @@ enum PathRank {
 }
 
 impl<'m> MatchRank<'m> {
-    pub(super) fn new(route: &'m Route, rule: usize, matched: usize, conditions: &Match) -> Self {
+    /// The rank of one match, by its place in its route.
+    #[must_use]
+    pub fn new(route: &'m Route, rule: usize, matched: usize, conditions: &Match) -> Self {
         let path = match &conditions.path {
             PathMatch::Exact(_) => PathRank::Exact,
             PathMatch::Prefix(prefix) => PathRank::Prefix(Reverse(prefix_key(prefix).len())),

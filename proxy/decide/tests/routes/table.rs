@@ -120,6 +120,7 @@ fn a_listener_serves_the_routes_that_name_it_or_none() {
             route("open", 0, &["b.com"], vec![rule(vec![prefix("/")])]),
         ],
         streams: Vec::new(),
+        ..Model::default()
     };
     let listener = |name: &str| {
         let name = ListenerName::new(name).unwrap();

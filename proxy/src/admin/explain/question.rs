@@ -19,10 +19,12 @@ pub(in crate::admin) struct Question {
     pub(super) headers: Vec<(String, String)>,
     pub(super) client: IpAddr,
     pub(super) listener: Option<String>,
+    /// The SPIFFE id that the client proves.
+    pub(super) identity: Option<String>,
 }
 
 impl Question {
-    /// Reads `method`, `url`, `header` (any number), `client` and `listener`.
+    /// Reads `method`, `url`, `header` (any number), `client`, `listener` and `identity`.
     pub(in crate::admin) fn parse(pairs: Vec<(String, String)>) -> Result<Self, ApiError> {
         let mut question = Self {
             method: "GET".to_owned(),
@@ -33,6 +35,7 @@ impl Question {
             headers: Vec::new(),
             client: IpAddr::V4(Ipv4Addr::LOCALHOST),
             listener: None,
+            identity: None,
         };
         let mut asked = false;
         for (key, value) in pairs {
@@ -45,9 +48,10 @@ impl Question {
                 "header" => question.headers.push(header(&value)?),
                 "client" => question.client = client(&value)?,
                 "listener" => question.listener = Some(value),
+                "identity" => question.identity = Some(value),
                 _ => {
                     let message = format!(
-                        "unknown parameter {key:?}; known: method, url, header, client, listener"
+                        "unknown parameter {key:?}; known: method, url, header, client, listener, identity"
                     );
                     return Err(ApiError::Invalid(message));
                 }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// `GET /api/v1/explain?method=GET&url=http://host/path&header=name:value&client=1.2.3.4&listener=web`.
+/// `GET /api/v1/explain?method=GET&url=http://host/path&header=name:value&client=1.2.3.4&listener=web&identity=spiffe://a/svc/b`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Explanation {

@@ -4,11 +4,11 @@
 //! behind a few locks: only rules that ask for it pay, a lock is held for one look-up, and the shards keep two
 //! workers from meeting at one often.
 
+use crate::moment::Moment;
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
 use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
-use std::time::Instant;
 
 use rand::Rng;
 use weir_config::model::{RateLimit, RateLimitKey};
@@ -26,7 +26,7 @@ pub(crate) struct Limiter {
     policy: RateLimit,
     rate: Rate,
     /// What `now` of the buckets counts from.
-    start: Instant,
+    start: Moment,
     taken: Taken,
 }
 
@@ -66,7 +66,7 @@ impl Limiter {
         Self {
             policy: policy.clone(),
             rate: Rate::of(policy),
-            start: Instant::now(),
+            start: Moment::now(),
             taken,
         }
     }
@@ -80,7 +80,7 @@ impl Limiter {
     pub(crate) fn take(
         &self,
         asker: &Asker<'_>,
-        now: Instant,
+        now: Moment,
         rng: &mut impl Rng,
     ) -> Result<(), RetryAfter> {
         let now = now.saturating_duration_since(self.start);
@@ -161,7 +161,7 @@ mod tests {
                 head: &head,
                 bytes: text.as_bytes(),
             };
-            limiter.take(&asker, Instant::now(), &mut rng).is_ok()
+            limiter.take(&asker, Moment::now(), &mut rng).is_ok()
         };
         requests.iter().map(pass).collect()
     }
@@ -204,7 +204,7 @@ mod tests {
                 ..limiter(RateLimitKey::ClientIp).policy().clone()
             });
             let mut rng = SmallRng::seed_from_u64(2);
-            let now = Instant::now();
+            let now = Moment::now();
             for n in 0..30_000u32 {
                 let asker = Asker {
                     client: IpAddr::V4(n.into()),

@@ -7,14 +7,11 @@
 //! conversation has no end to wait for.
 
 use std::future::poll_fn;
-use std::io;
+use std::io::{self, IoSlice};
 use std::rc::Rc;
 use std::time::Duration;
 
 use rand::RngExt;
-use tokio::io::AsyncWriteExt;
-use tokio::net::TcpStream;
-use tokio::net::tcp::ReadHalf;
 use tokio::sync::oneshot;
 use tokio::time::error::Elapsed;
 use tokio::time::timeout;
@@ -26,8 +23,13 @@ use crate::http::h1::body::Decoder;
 use crate::http::h1::flow::{Flow, poll_fill};
 use crate::http::h1::head::{Framing, Method, Parsed, RequestHead, ResponseHead, parse_response};
 use crate::http::h1::tap::{Copied, MAX_COPY};
+use crate::http::h2::exchange::{Exchange, Receiver};
+use crate::http::h2::head::request_of;
 use crate::snapshot::{Leaf, MirrorTable};
+use crate::socket::{ReadHalf, Source as _, WriteHalf};
+use crate::upstream::connect::{self, ConnectError, Made};
 use crate::upstream::local::{Local, LocalEndpoint, LocalService};
+use crate::upstream::multiplex::{self, Multiplex};
 use crate::upstream::permit::{InFlight, Permit};
 use crate::upstream::pick::{self, Asked, Choice};
 use crate::upstream::pool::{Lease, Open, Pool};
@@ -57,6 +59,7 @@ struct Copy {
     choice: Choice,
     method: Method,
     head: Vec<u8>,
+    body: Option<Rc<Vec<u8>>>,
     chunked: bool,
     time: Duration,
 }
@@ -95,6 +98,7 @@ pub(crate) fn start(
             choice,
             method: original.head.kind,
             head: original.text.to_vec(),
+            body: None,
             chunked: framing == Framing::Chunked,
             time: original
                 .timeouts
@@ -147,13 +151,15 @@ enum Lost {
     Late(#[from] Elapsed),
     #[error("{0}")]
     Io(#[from] io::Error),
+    #[error("{0}")]
+    Connect(#[from] ConnectError),
 }
 
 impl Lost {
     fn result(&self) -> &'static str {
         match self {
             Self::NoRoom => "dropped",
-            Self::NoEndpoint | Self::Late(_) | Self::Io(_) => "failed",
+            Self::NoEndpoint | Self::Late(_) | Self::Io(_) | Self::Connect(_) => "failed",
         }
     }
 }
@@ -164,7 +170,7 @@ impl Copy {
         match body {
             None => {}
             Some(coming) => match coming.await {
-                Ok(Copied::Whole(data)) => push_body(&mut self.head, &data, self.chunked),
+                Ok(Copied::Whole(data)) => self.body = Some(data),
                 Ok(Copied::TooLarge) => return metrics("too-large"),
                 // The request was cut short: there is nothing to copy.
                 Err(_) => return,
@@ -196,14 +202,14 @@ impl Copy {
         let endpoint = endpoint.ok_or(Lost::NoEndpoint)?;
         let in_flight = InFlight::begin(&endpoint, pool.max_requests_per_endpoint);
         let _in_flight = in_flight.ok_or(Lost::NoRoom)?;
-        let mut lease = match Pool::take(&endpoint) {
-            Some(lease) => lease,
-            None => open(worker, service, &endpoint).await?,
+        let mut lease = match self.ready(worker, &endpoint) {
+            Some(ready) => ready?,
+            None => self.open(worker, &endpoint).await?,
         };
         let (mut from, mut to) = lease.stream.split();
         // Both at once: an endpoint may answer before it has read everything.
         let (_, reusable) = tokio::try_join!(
-            to.write_all(&self.head),
+            self.send(&mut to),
             read_answer(&mut from, self.method, &worker.buffers)
         )?;
         let limit = pool.max_requests_per_connection;
@@ -224,20 +230,73 @@ fn room(service: &Rc<LocalService>) -> Option<Permit> {
     is_free.then(|| Permit::request(service).ok()).flatten()
 }
 
-async fn open(
-    worker: &Rc<Worker>,
-    service: &Rc<LocalService>,
-    endpoint: &Rc<LocalEndpoint>,
-) -> Result<Lease, Lost> {
-    let pool = &service.table.service.pool;
-    let half = pool.max_connections.div_ceil(2);
-    let is_free = service.table.state.breakers.connections.taken() < half;
-    let open = is_free.then(|| Open::take(endpoint, service, &worker.upstream_open));
-    let open = open.flatten().ok_or(Lost::NoRoom)?;
-    let connecting = TcpStream::connect(endpoint.state.address);
-    let stream = timeout(pool.connect_timeout, connecting).await??;
-    stream.set_nodelay(true)?;
-    Ok(Lease::new(stream, endpoint, open))
+impl Copy {
+    /// A connection, or a stream on one, that is there already.
+    fn ready(&self, worker: &Worker, endpoint: &Rc<LocalEndpoint>) -> Option<Result<Lease, Lost>> {
+        let service = &self.choice.service;
+        if service.table.may_share()
+            && let Some(place) = Multiplex::take(endpoint, service, worker.timers.now())
+        {
+            return Some(self.begin(place));
+        }
+        Pool::take(endpoint).map(Ok)
+    }
+
+    async fn open(&self, worker: &Rc<Worker>, endpoint: &Rc<LocalEndpoint>) -> Result<Lease, Lost> {
+        let service = &self.choice.service;
+        let pool = &service.table.service.pool;
+        let half = pool.max_connections.div_ceil(2);
+        let is_free = service.table.state.breakers.connections.taken() < half;
+        let room = || {
+            let open = is_free.then(|| Open::take(endpoint, service, &worker.upstream_open));
+            open.flatten().ok_or(Lost::NoRoom)
+        };
+        let alarm = worker.timers.alarm_of_stream();
+        alarm.set(worker.timers.now() + pool.connect_timeout.as_millis() as u64);
+        if service.table.may_share() && endpoint.multiplex.may_come() {
+            if !endpoint.multiplex.is_making() {
+                connect::start(worker, service, endpoint, room()?);
+            }
+            let made = alarm.watch(|cx| endpoint.multiplex.poll_made(cx));
+            made.await.map_err(ConnectError::Rung)??;
+            return self.ready(worker, endpoint).unwrap_or(Err(Lost::NoRoom));
+        }
+        match connect::open(worker, service, endpoint, room()?, &alarm).await? {
+            Made::Whole(socket, open) => Ok(Lease::new(socket, endpoint, open)),
+            Made::Shared(..) => Err(Lost::NoRoom),
+        }
+    }
+
+    fn begin(&self, place: multiplex::Place) -> Result<Lease, Lost> {
+        let secure = self.choice.service.table.service.tls.is_some();
+        let request = request_of(&self.head, secure, false, false).ok_or(Lost::NoRoom)?;
+        let ended = self.body.as_ref().is_none_or(|body| body.is_empty());
+        let sent = place.requests().send_request(request, ended);
+        let (answer, body) = sent.map_err(io::Error::other)?;
+        let exchange = Exchange::of_endpoint(answer, body, ended);
+        Ok(Lease::of_stream(exchange, place))
+    }
+
+    /// Sends what was not sent with the stream's beginning.
+    async fn send(&self, to: &mut WriteHalf<'_>) -> io::Result<()> {
+        let body = self.body.as_ref().map_or(&[][..], |body| body.as_slice());
+        let in_frames = matches!(to, WriteHalf::H2(_));
+        let mut text = Vec::new();
+        if !in_frames {
+            text.clone_from(&self.head);
+            if self.body.is_some() {
+                push_body(&mut text, body, self.chunked);
+            }
+        }
+        let mut rest = if in_frames { body } else { &text };
+        while !rest.is_empty() {
+            let parts = [IoSlice::new(rest)];
+            let written = poll_fn(|cx| to.poll_write_vectored(cx, &parts, true)).await?;
+            rest = &rest[written..];
+        }
+        poll_fn(|cx| to.poll_flush(cx)).await?;
+        to.end(b"")
+    }
 }
 
 /// Writes a body behind its head, framed as the head says. Trailers are not copied.
@@ -259,8 +318,11 @@ async fn read_answer(
     method: Method,
     buffers: &Rc<BufferPool>,
 ) -> io::Result<bool> {
+    if let ReadHalf::H2(receiver) = from {
+        return read_frames(receiver, buffers).await;
+    }
     // It takes its time, and needs no buffer until it comes.
-    from.readable().await?;
+    poll_fn(|cx| from.poll_ready(cx)).await?;
     let mut buffer = buffers.small();
     let head = read_head(from, method, &mut buffer).await?;
     buffer.consume(head.len);
@@ -280,10 +342,38 @@ async fn read_answer(
         }
         let more = decoded.consumed == 0 || buffer.is_empty();
         if more && fill(from, &mut buffer).await? == 0 {
-            return match decoder.end_of_input() {
+            return match decoder.end_of_input(false) {
                 true => Ok(false),
                 false => Err(io::ErrorKind::UnexpectedEof.into()),
             };
+        }
+    }
+}
+
+/// The same of an answer in frames, whose connection others use meanwhile.
+async fn read_frames(receiver: &mut Receiver, buffers: &Rc<BufferPool>) -> io::Result<bool> {
+    let mut interim = 0;
+    loop {
+        let head = poll_fn(|cx| receiver.poll_head(cx)).await;
+        if !head.map_err(io::Error::other)?.status().is_informational() {
+            break;
+        }
+        interim += 1;
+        if interim > MAX_INTERIM {
+            return Err(io::Error::other("it never answers"));
+        }
+    }
+    let mut buffer = buffers.small();
+    let mut read = 0;
+    let mut from = ReadHalf::H2(receiver);
+    loop {
+        match fill(&mut from, &mut buffer).await? {
+            0 => return Ok(true),
+            more => read += more,
+        }
+        buffer.consume(usize::MAX);
+        if read > MAX_ANSWER {
+            return Ok(true);
         }
     }
 }

@@ -6,19 +6,20 @@ use weir_config::model::Redirect;
 
 use super::rewritten;
 
-/// The `Location` for a request to `authority` (host and perhaps port, as the client sent them).
+/// The `Location` for a request over the scheme `asked` to `authority` (host and perhaps port, as the client sent them).
 ///
 /// Without a scheme, hostname or port of its own the redirect keeps what the client asked for. The
 /// Gateway API would put the listener's port there; behind a published container port that is a port which the
 /// client cannot reach.
 pub(crate) fn location(
     redirect: &Redirect,
+    asked: &str,
     authority: &str,
     path: &str,
     query: Option<&str>,
     prefix_len: usize,
 ) -> String {
-    let scheme = redirect.scheme.as_deref().unwrap_or("http");
+    let scheme = redirect.scheme.as_deref().unwrap_or(asked);
     let end = authority
         .rfind(':')
         .filter(|at| !authority[*at..].contains(']'));
@@ -93,7 +94,7 @@ mod tests {
             (&elsewhere, "a.com", "http://b.com:8443/old/x?q=1"),
         ] {
             assert_eq!(
-                location(redirect, authority, "/old/x", Some("q=1"), 4),
+                location(redirect, "http", authority, "/old/x", Some("q=1"), 4),
                 expected
             );
         }

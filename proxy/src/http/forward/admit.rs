@@ -1,20 +1,19 @@
 //! What stands before a request goes anywhere: rate limits, then faults.
 
-use std::task::Poll;
 use std::time::Duration;
 
-use tokio::io::ReadBuf;
 use weir_decide::fault;
 use weir_decide::limit::RetryAfter;
 
 use super::super::answer::Answer;
 use super::super::error::ProxyError;
 use super::super::filter::limit::Asker;
+use super::super::grpc;
 use super::super::h1::flow::Flow;
 use super::super::h1::serve::{Connection, Scratch};
 use super::super::h1::write::line;
 use super::entry::Entry;
-use super::{After, own_answer};
+use super::{After, call_lines, own_answer};
 use crate::snapshot::RuleTable;
 use crate::telemetry::Flag;
 
@@ -23,7 +22,7 @@ struct Refusal {
     status: u16,
     /// Whole field lines to add.
     lines: Vec<u8>,
-    body: &'static [u8],
+    text: &'static str,
     flag: Flag,
 }
 
@@ -36,7 +35,7 @@ impl Refusal {
         Self {
             status: 429,
             lines,
-            body: b"too many requests\n",
+            text: "too many requests",
             flag: Flag::RL,
         }
     }
@@ -45,7 +44,7 @@ impl Refusal {
         Self {
             status,
             lines: Vec::new(),
-            body: b"a fault was injected\n",
+            text: "a fault was injected",
             flag: Flag::FI,
         }
     }
@@ -68,11 +67,19 @@ pub(super) async fn admit(
         return Ok(None);
     };
     entry.flag = refusal.flag;
+    if entry.call.is_call() {
+        let status = grpc::status_of_http(refusal.status);
+        let lines = call_lines(entry, status, refusal.text, &refusal.lines);
+        let answer = Answer::of_call(&lines);
+        let after = own_answer(conn, scratch, entry, upload, &answer, false).await;
+        return Ok(Some(after));
+    }
+    let body = format!("{}\n", refusal.text);
     let answer = Answer {
         status: refusal.status,
         lines: &refusal.lines,
         content_type: "text/plain",
-        body: refusal.body,
+        body: body.as_bytes(),
     };
     let after = own_answer(conn, scratch, entry, upload, &answer, false).await;
     Ok(Some(after))
@@ -98,7 +105,7 @@ fn limits(
 
 /// Delays the request if it is to be delayed; gives the status if it is to be aborted.
 async fn faults(
-    conn: &Connection,
+    conn: &mut Connection,
     entry: &mut Entry<'_>,
     rule: &RuleTable,
 ) -> Result<Option<u16>, ProxyError> {
@@ -115,7 +122,7 @@ async fn faults(
 
 /// Waits out a delay. The request's own time runs meanwhile, and a client that resets its connection ends it.
 async fn hold(
-    conn: &Connection,
+    conn: &mut Connection,
     entry: &Entry<'_>,
     rule: &RuleTable,
     delay: Duration,
@@ -125,14 +132,8 @@ async fn hold(
     // The clock counts whole milliseconds: never a part of one too early.
     let until = after(delay) + 1;
     conn.alarm.set(until.min(deadline));
-    let gone = conn.alarm.watch(|cx| {
-        let mut byte = [0];
-        // An end of input is no reset: a client may close its side and still read (RFC 9112, section 9.6).
-        match conn.stream.poll_peek(cx, &mut ReadBuf::new(&mut byte)) {
-            Poll::Ready(Err(_)) => Poll::Ready(()),
-            _ => Poll::Pending,
-        }
-    });
+    let (alarm, stream) = (&conn.alarm, &mut conn.stream);
+    let gone = alarm.watch(|cx| stream.poll_gone(cx));
     match gone.await {
         Ok(()) => Err(ProxyError::ClientGone),
         Err(_) if deadline <= until => Err(ProxyError::Timeout),

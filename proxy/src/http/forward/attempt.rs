@@ -1,38 +1,43 @@
 //! Attempts: one endpoint after another, until one answers or there is nothing left to try.
 
-use std::cell::Cell;
+use crate::moment::Moment;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use weir_config::model::{Listener, RetryLimit};
-use weir_decide::retry::{self, Attempt as Try, Outcome, Verdict, backoff, may_retry};
+use weir_decide::retry::{self, Attempt as Try, Outcome, Replay, Verdict, backoff, may_retry};
 
 use super::super::error::ProxyError;
 use super::super::filter::{mirror, rewritten};
-use super::super::h1::flow::Flow;
+use super::super::grpc;
+use super::super::h1::flow::{Encoding, Flow};
 use super::super::h1::head::Framing;
 use super::super::h1::serve::{Connection, Scratch};
 use super::super::h1::tap::MAX_COPY;
-use super::super::h1::write::{self, RequestParts, Target};
-use super::converse::converse;
+use super::super::h1::write::{self, ClientCert, RequestParts, Target};
+use super::begin;
+use super::converse::{Answerer, converse};
 use super::deadlines::Deadlines;
 use super::entry::Entry;
+use super::hedge::{self, Parked};
 use super::pause::heed;
+use super::traced;
 use super::way::{self, Connected, Way};
 use crate::buffer::Buffer;
 use crate::snapshot::RuleTable;
-use crate::timer::Rung;
-use crate::upstream::connect::{ConnectError, connect};
 use crate::upstream::feedback;
 use crate::upstream::local::{Local, LocalEndpoint};
 use crate::upstream::permit::{InFlight, Permit};
 use crate::upstream::pick::{self, Choice, MAX_TRIED};
-use crate::upstream::pool::{Lease, Open};
+use crate::upstream::pool::Lease;
 
 /// What stays the same over all attempts.
 pub(super) struct Call<'a> {
     pub(super) local: &'a Local,
     pub(super) listener: &'a Listener,
+    /// Of the listener's own certificate.
+    pub(super) own_uri: Option<&'a str>,
     pub(super) rule: &'a RuleTable,
     pub(super) choice: &'a Choice,
     pub(super) prefix_len: usize,
@@ -40,6 +45,10 @@ pub(super) struct Call<'a> {
     pub(super) key: Option<u64>,
     /// The place among the service's active requests; given up when the request becomes a tunnel (semantics 10).
     pub(super) active: Cell<Option<Permit>>,
+    /// Tries that took too long and go on beside the next.
+    pub(super) parked: RefCell<Vec<Parked>>,
+    /// Whether it is one of gRPC, which cannot do without trailers.
+    pub(super) is_grpc: bool,
     /// When an endpoint first had the whole of the request's body, on the worker's clock: its time to answer, and that of
     /// those tried after it, starts here (semantics 25).
     pub(super) uploaded_ms: Cell<Option<u64>>,
@@ -104,7 +113,7 @@ pub(super) async fn until_answered(
 ) -> Result<Answered, ProxyError> {
     write_head(conn, scratch, entry, call);
     copy(conn, scratch, entry, upload, call);
-    if may_need_body(scratch, call) {
+    if may_need_body(scratch, entry, call) {
         upload.keep();
     }
     let mut tried: Vec<Rc<LocalEndpoint>> = Vec::new();
@@ -118,28 +127,48 @@ pub(super) async fn until_answered(
         let first = if entry.attempts == 1 {
             entry.started
         } else {
-            Instant::now()
+            Moment::now()
         };
         let endpoint = Rc::clone(&way.endpoint);
         conn.alarm.set_endpoint(Some(Rc::clone(&endpoint)));
-        let ended = attempt(conn, scratch, upload, call, way, &deadlines).await;
+        traced::try_begins(entry);
+        let ended = attempt(conn, scratch, upload, call, way, &deadlines, first).await;
+        let outcome = match &ended {
+            Ok(Won::This(_)) => Ok(scratch.response.status),
+            Ok(Won::Parked(_)) => Err(&ProxyError::Timeout),
+            Err(failure) => Err(&failure.error),
+        };
+        traced::try_ended(entry, &endpoint, outcome);
         let (failure, answered) = match ended {
-            Ok(answered) => {
+            Ok(Won::Parked(at)) => {
+                let answered = hedge::take(conn, entry, call, at);
+                let outcome = feedback::Outcome::of_status(scratch.response.status);
+                call.report(conn, &answered.lease.endpoint, outcome, entry.upstream);
+                traced::answered_late(entry, &answered.lease.endpoint, scratch.response.status);
+                return Ok(answered);
+            }
+            Ok(Won::This(answered)) => {
                 let took = first.elapsed();
                 entry.upstream = Some(took);
                 let status = scratch.response.status;
-                call.report(
-                    conn,
-                    &endpoint,
-                    feedback::Outcome::of_status(status),
-                    Some(took),
-                );
+                entry.grpc_status = called_status(scratch, entry, answered.buffer.filled());
+                let said = entry.grpc_status.map_or(status, grpc::http_status);
+                // A call that has begun well tells in its trailers how it ended.
+                if !entry.call.is_call() || entry.grpc_status.is_some() || status != 200 {
+                    let outcome = feedback::Outcome::of_status(said);
+                    call.report(conn, &endpoint, outcome, Some(took));
+                }
                 if status == 503 {
                     let (head, bytes) = (&scratch.response, answered.buffer.filled());
                     heed(&endpoint.state, head, bytes, conn.worker.timers.now());
                 }
-                let outcome = Outcome::Status(status);
+                let outcome = entry
+                    .grpc_status
+                    .map_or(Outcome::Status(status), Outcome::Grpc);
                 if !judge(conn, call, scratch, entry, upload, outcome, true) {
+                    if !call.parked.borrow().is_empty() {
+                        hedge::lose(conn, call, call.parked.take());
+                    }
                     return Ok(answered);
                 }
                 let failure = Failure {
@@ -158,20 +187,31 @@ pub(super) async fn until_answered(
                     failure.outcome,
                     Some(Outcome::ResetBeforeResponse { reused: true })
                 );
-                if failure.error.is_of_endpoint() && !raced {
+                // One that goes on is judged when it has answered, or was too slow.
+                let goes_on = hedge::may_park(call, scratch, upload, &failure);
+                if failure.error.is_of_endpoint() && !raced && !goes_on {
                     call.report(conn, &endpoint, feedback::Outcome::LocalOrigin, None);
                 }
                 if !again {
-                    return Err(failure.error);
+                    return give_up(conn, scratch, entry, call, &deadlines, failure.error).await;
                 }
                 (failure, None)
             }
         };
-        if !is_failover(conn, call, &endpoint, entry, &failure) {
+        if is_failover(conn, call, &endpoint, entry, &failure) {
+            let refused = failure.outcome == Some(Outcome::ConnectFailure);
+            entry.spared += u8::from(refused && entry.spared < MAX_SPARED);
+        } else {
             match Permit::retry(&call.choice.service) {
                 Ok(permit) => _retrying = Some(permit),
                 // The budget is spent: what there is must do (semantics 26).
-                Err(_) => return answered.ok_or(failure.error),
+                Err(_) => {
+                    let Some(answered) = answered else {
+                        let error = failure.error;
+                        return give_up(conn, scratch, entry, call, &deadlines, error).await;
+                    };
+                    return Ok(answered);
+                }
             }
         }
         drop(answered);
@@ -180,21 +220,54 @@ pub(super) async fn until_answered(
         if tried.len() < MAX_TRIED {
             tried.push(endpoint);
         }
+        let another_parent = traced::again(conn, entry);
         back_off(conn, call, entry.attempts).await;
-        if upload.has_moved() {
-            // The body took the head's place.
+        if another_parent || upload.has_moved() || entry.has_deadline() {
+            // The head's place was taken by the body, or it names the last try, or the time that it had.
             write_head(conn, scratch, entry, call);
         }
     }
 }
 
+/// Who made the endpoint's answer.
+enum Won {
+    This(Answered),
+    /// A try from before, of this number among those that are parked.
+    Parked(usize),
+}
+
+/// There will be no further try; one from before may still answer.
+async fn give_up(
+    conn: &mut Connection,
+    scratch: &mut Scratch,
+    entry: &mut Entry<'_>,
+    call: &Call<'_>,
+    deadlines: &Deadlines,
+    error: ProxyError,
+) -> Result<Answered, ProxyError> {
+    if call.parked.borrow().is_empty() {
+        return Err(error);
+    }
+    let answered = Box::pin(hedge::last(conn, scratch, entry, call, deadlines)).await?;
+    let outcome = feedback::Outcome::of_status(scratch.response.status);
+    call.report(conn, &answered.lease.endpoint, outcome, entry.upstream);
+    traced::answered_late(entry, &answered.lease.endpoint, scratch.response.status);
+    Ok(answered)
+}
+
+/// Endpoints that a request may meet gone in a row before that counts.
+const MAX_SPARED: u8 = 3;
+
 /// Whether a retry is not the budget's matter: the first of a request whose endpoint went away, where the others are well.
 ///
 /// The budget (semantics 26) keeps retries from adding to the load of a service that fails. These add none: the request
-/// goes where it would have gone had the endpoint been out already. When one of three is killed, a third of the requests
+/// goes where it would have gone had the endpoint been out already. For the same reason a connection that could not be made
+/// is none of the policy's tries while that is so: where three of ten are stopped at once, a request may meet all of
+/// them before anybody knows. When one of three is killed, a third of the requests
 /// in flight need this at the same moment, which is more than the budget, and clients would be told of the rest. Answers
 /// with a 5xx and timeouts are always the budget's, and so is everything once the others fail too. A limit that somebody
-/// set as a number stays that number.
+/// set as a number stays that number. What an endpoint that goes away never took up is new to whoever gets it, however
+/// often and whoever else there is.
 fn is_failover(
     conn: &Connection,
     call: &Call<'_>,
@@ -202,6 +275,9 @@ fn is_failover(
     entry: &Entry<'_>,
     failure: &Failure,
 ) -> bool {
+    if matches!(failure.error, ProxyError::GoingAway) {
+        return true;
+    }
     let gone = matches!(
         failure.outcome,
         Some(Outcome::ConnectFailure | Outcome::ResetBeforeResponse { .. })
@@ -209,17 +285,33 @@ fn is_failover(
     let pool = &call.choice.service.table.service.pool;
     let budget = matches!(pool.retries, RetryLimit::Budget { .. });
     let now_ms = conn.worker.timers.now();
-    gone && budget && entry.attempts == 1 && pick::others_are_well(call.choice, endpoint, now_ms)
+    gone && budget
+        && entry.attempts - entry.spared == 1
+        && pick::others_are_well(call.choice, endpoint, now_ms)
+}
+
+/// How a call of gRPC ended, where the head of its answer says so: it has neither messages nor trailers then.
+fn called_status(scratch: &Scratch, entry: &Entry<'_>, bytes: &[u8]) -> Option<u8> {
+    if !entry.call.is_call() || scratch.response.status != 200 {
+        return None;
+    }
+    let status = grpc::value_of(&scratch.response.fields, bytes, b"grpc-status")?;
+    Some(grpc::parse_status(status))
 }
 
 /// Whether the body may have to be sent twice; a larger one than is held is not copied at all.
-fn may_need_body(scratch: &Scratch, call: &Call<'_>) -> bool {
+fn may_need_body(scratch: &Scratch, entry: &Entry<'_>, call: &Call<'_>) -> bool {
     let fits = match scratch.head.framing {
         Framing::None | Framing::Length(0) => false,
         Framing::Length(length) => length <= MAX_COPY as u64,
         Framing::Chunked | Framing::Close => true,
     };
-    fits && retry::may_replay(&call.rule.rule().retry, scratch.head.kind.is_idempotent())
+    let request = Replay {
+        idempotent: scratch.head.kind.is_idempotent(),
+        call: entry.call.is_call(),
+        refusable: call.choice.service.table.may_share(),
+    };
+    fits && retry::may_replay(&call.rule.rule().retry, request)
 }
 
 fn judge(
@@ -231,8 +323,12 @@ fn judge(
     outcome: Outcome,
     sent: bool,
 ) -> bool {
+    // Policies name statuses from 400 on, and nearly every answer has another.
+    if matches!(outcome, Outcome::Status(..400)) {
+        return false;
+    }
     let attempt = Try {
-        number: entry.attempts,
+        number: entry.attempts - entry.spared,
         idempotent: scratch.head.kind.is_idempotent(),
         bytes_sent: sent,
         body_sent: upload.has_moved(),
@@ -250,6 +346,7 @@ fn reason(outcome: Option<Outcome>) -> &'static str {
         Some(Outcome::ConnectFailure) => "connect-failure",
         Some(Outcome::ResetBeforeResponse { .. }) => "reset-before-request",
         Some(Outcome::Status(_)) => "status",
+        Some(Outcome::Grpc(_)) => "grpc-status",
         Some(Outcome::Timeout) => "timeout",
         Some(Outcome::RefusedStream) => "refused-stream",
         None => "other",
@@ -266,7 +363,7 @@ async fn back_off(conn: &Connection, call: &Call<'_>, attempts: u8) {
     tokio::time::sleep(wait).await;
 }
 
-/// Writes the head as the endpoint gets it; the same for every attempt.
+/// Writes the head as the endpoint gets it; the same for every attempt, but for what a caller's time has become.
 fn write_head(conn: &Connection, scratch: &mut Scratch, entry: &Entry<'_>, call: &Call<'_>) {
     let bytes = conn.buffer.filled();
     let filters = &call.rule.filters;
@@ -281,6 +378,10 @@ fn write_head(conn: &Connection, scratch: &mut Scratch, entry: &Entry<'_>, call:
         None if is_asterisk => "*",
         None => path,
     };
+    let left = (entry.attempts > 0 && entry.has_deadline()).then(|| {
+        let now = conn.worker.timers.now();
+        grpc::timeout_text(entry.caller_waits_ms.saturating_sub(now))
+    });
     write::request(
         &mut scratch.out,
         &RequestParts {
@@ -294,10 +395,21 @@ fn write_head(conn: &Connection, scratch: &mut Scratch, entry: &Entry<'_>, call:
                 .and_then(|rewrite| rewrite.hostname.as_deref())
                 .map(str::as_bytes),
             trusted: conn.trusted,
-            forwarded: &conn.forwarded,
-            peer: conn.peer_text.as_bytes(),
+            proto: conn.client.scheme(),
+            forwarded: &conn.client.forwarded,
+            peer: conn.client.peer_text.as_bytes(),
             request_id: &entry.request_id,
+            client_cert: ClientCert {
+                mode: call.listener.client_cert,
+                told: conn.client.certificate().map(|told| (call.own_uri, told)),
+            },
+            traced: entry
+                .traced
+                .as_ref()
+                .zip(call.local.snapshot.tracing.as_deref()),
+            timeout: left.as_deref(),
             edits: &filters.request,
+            extra: &scratch.extra,
             via: call.listener.via,
         },
     );
@@ -335,7 +447,8 @@ async fn attempt(
     call: &Call<'_>,
     way: Way,
     deadlines: &Deadlines,
-) -> Result<Answered, Failure> {
+    since: Moment,
+) -> Result<Won, Failure> {
     let Way {
         endpoint,
         in_flight,
@@ -343,42 +456,52 @@ async fn attempt(
     } = way;
     let mut lease = match connection {
         Connected::Idle(lease) => lease,
-        Connected::Room(open) => connect_to(conn, call, &endpoint, open, deadlines).await?,
-    };
-    upload.restart(std::mem::take(&mut scratch.out));
-    let got = converse(conn, scratch, upload, call, &mut lease, deadlines).await;
-    // The head is needed again if this try failed; the flow overwrites it once a body moves.
-    if !upload.has_moved() {
-        scratch.out = upload.take_front();
-    }
-    got.map(|buffer| Answered {
-        lease,
-        buffer,
-        in_flight,
-    })
-}
-
-async fn connect_to(
-    conn: &Connection,
-    call: &Call<'_>,
-    endpoint: &Rc<LocalEndpoint>,
-    open: Open,
-    deadlines: &Deadlines,
-) -> Result<Lease, Failure> {
-    let pool = &call.choice.service.table.service.pool;
-    let limit = conn.worker.timers.now() + pool.connect_timeout.as_millis() as u64;
-    conn.alarm.set(limit.min(deadlines.next()));
-    let failed = |error| Failure {
-        error,
-        outcome: Some(Outcome::ConnectFailure),
-        bytes_sent: false,
-    };
-    match connect(endpoint.state.address, &conn.alarm).await {
-        Ok(stream) => Ok(Lease::new(stream, endpoint, open)),
-        Err(ConnectError::Io(error)) => Err(failed(ProxyError::Connect(error))),
-        Err(ConnectError::Rung(Rung::Time)) if limit <= deadlines.next() => {
-            Err(failed(ProxyError::ConnectTimeout))
+        Connected::Shared(place) => begin::stream(conn, scratch, call, place)?,
+        Connected::Coming => begin::joined(conn, scratch, call, &endpoint, deadlines).await?,
+        Connected::Room(open) => {
+            begin::made(conn, scratch, call, &endpoint, open, deadlines).await?
         }
-        Err(ConnectError::Rung(rung)) => Err(deadlines.failure(conn, rung)),
+    };
+    let in_frames = lease.stream.is_h2();
+    match in_frames {
+        true => upload.restart(Vec::new(), begin::encoding(conn, scratch)),
+        false => upload.restart(
+            std::mem::take(&mut scratch.out),
+            Encoding::of_request(scratch.head.framing),
+        ),
+    }
+    let mut buffer = conn.worker.buffers.none();
+    let talk = converse(
+        conn,
+        scratch,
+        upload,
+        call,
+        &mut lease,
+        &mut buffer,
+        deadlines,
+    );
+    let got = talk.await;
+    // The head is needed again if there is another try; the flow overwrites it once a body moves.
+    if !in_frames && !upload.has_moved() {
+        scratch.out = upload.lend_front();
+    }
+    match got {
+        Ok(Answerer::This) => Ok(Won::This(Answered {
+            lease,
+            buffer,
+            in_flight,
+        })),
+        Ok(Answerer::Parked(at)) => Ok(Won::Parked(at)),
+        Err(failure) => {
+            if hedge::may_park(call, scratch, upload, &failure) {
+                call.parked.borrow_mut().push(Parked {
+                    lease,
+                    buffer,
+                    in_flight,
+                    since,
+                });
+            }
+            Err(failure)
+        }
     }
 }

@@ -13,11 +13,18 @@ use crate::timer::Rung;
 pub(super) struct Deadlines {
     request: u64,
     attempt: u64,
+    /// When the caller of gRPC stops waiting, whatever the body does.
+    caller: u64,
 }
 
 impl Deadlines {
     pub(super) fn next(&self) -> u64 {
-        self.request.min(self.attempt)
+        self.request.min(self.attempt).min(self.caller)
+    }
+
+    /// When the request is over, whatever its tries may take.
+    pub(super) fn all(&self) -> u64 {
+        self.request.min(self.caller)
     }
 
     pub(super) fn new(conn: &Connection, entry: &Entry<'_>, call: &Call<'_>) -> Self {
@@ -32,6 +39,7 @@ impl Deadlines {
         Self {
             request: request.unwrap_or(u64::MAX),
             attempt: attempt.unwrap_or(u64::MAX),
+            caller: entry.caller_waits_ms,
         }
     }
 
@@ -46,7 +54,8 @@ impl Deadlines {
         {
             Some(timeout) => (call.uploaded_ms.get().unwrap_or(now) + timeout.as_millis() as u64)
                 .max(self.request)
-                .min(self.attempt),
+                .min(self.attempt)
+                .min(self.caller),
             None => self.next(),
         }
     }
@@ -54,11 +63,13 @@ impl Deadlines {
     /// What it means that the alarm rang, while nothing of an answer had come.
     pub(super) fn failure(&self, conn: &Connection, rung: Rung) -> Failure {
         match rung {
-            Rung::Time if conn.worker.timers.now() < self.request => Failure {
+            Rung::Time if conn.worker.timers.now() < self.request.min(self.caller) => Failure {
                 error: ProxyError::Timeout,
                 outcome: Some(Outcome::Timeout),
                 bytes_sent: true,
             },
+            // How long its caller waits is no fault of an endpoint.
+            Rung::Time if self.caller < self.request => Failure::last(ProxyError::Deadline),
             Rung::Time | Rung::Drain => Failure::last(ProxyError::Timeout),
             Rung::Removed => Failure::last(ProxyError::Reset),
         }

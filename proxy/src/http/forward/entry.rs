@@ -1,22 +1,26 @@
 //! What is known of a request so far, for the record at its end.
 
+use crate::moment::Moment;
 use std::net::IpAddr;
 use std::rc::Rc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
-use weir_config::model::Listener;
+use weir_config::model::{Listener, PolicyName};
 
+use super::traced;
+use crate::http::grpc::{self, Kind};
 use crate::http::h1::flow::Flow;
 use crate::http::h1::head::Known;
 use crate::http::h1::serve::{Connection, Scratch};
 use crate::runtime::overload::Place;
 use crate::snapshot::{RuleTable, SeriesIds};
+use crate::telemetry::trace::Traced;
 use crate::telemetry::{Flag, Record, Sample, Spoken};
 use crate::upstream::local::{Local, LocalEndpoint, LocalService};
 
 /// A request as it goes on.
 pub(super) struct Entry<'a> {
-    pub(super) started: Instant,
+    pub(super) started: Moment,
     /// The same on the worker's clock.
     pub(super) started_ms: u64,
     pub(super) request_id: [u8; 32],
@@ -31,7 +35,18 @@ pub(super) struct Entry<'a> {
     /// A byte of a final answer may have reached the client.
     pub(super) responded: bool,
     pub(super) attempts: u8,
+    /// Those of them that do not count against the policy's tries.
+    pub(super) spared: u8,
+    pub(super) call: Kind,
+    /// How a call of gRPC ended.
+    pub(super) grpc_status: Option<u8>,
+    /// On the worker's clock: when the caller stops waiting, where it says so.
+    pub(super) caller_waits_ms: u64,
     pub(super) done: Done,
+    /// Refuses it, or would.
+    pub(super) policy: Option<PolicyName>,
+    /// Where tracing is configured: which trace it is part of.
+    pub(super) traced: Option<Traced>,
     /// Among the requests of the process, where they are counted.
     pub(super) place: Option<Place>,
     pub(super) upstream: Option<Duration>,
@@ -46,11 +61,13 @@ pub(super) struct Done {
     /// Limits and faults let it pass.
     pub(super) admitted: bool,
     pub(super) mirrored: bool,
+    /// Whether the caller may ask was counted.
+    pub(super) judged: bool,
 }
 
 impl Entry<'_> {
     pub(super) fn new(
-        started: Instant,
+        started: Moment,
         started_ms: u64,
         client: IpAddr,
         request_id: [u8; 32],
@@ -68,7 +85,13 @@ impl Entry<'_> {
             flag: Flag::None,
             responded: false,
             attempts: 0,
+            spared: 0,
+            call: Kind::Plain,
+            grpc_status: None,
+            caller_waits_ms: u64::MAX,
             done: Done::default(),
+            policy: None,
+            traced: None,
             place: None,
             upstream: None,
             bytes_out: 0,
@@ -76,9 +99,14 @@ impl Entry<'_> {
         }
     }
 
+    /// Whether the caller says how long it waits.
+    pub(super) fn has_deadline(&self) -> bool {
+        self.caller_waits_ms != u64::MAX
+    }
+
     /// Counts and logs the request.
     pub(super) fn finish(
-        &self,
+        &mut self,
         conn: &Connection,
         local: &Local,
         scratch: &Scratch,
@@ -94,6 +122,7 @@ impl Entry<'_> {
             .map(|service| (service, &service.table.versions[self.version]));
         let sample = Sample {
             series: SeriesIds {
+                source: conn.client.source,
                 listener: table.map(|table| table.label).unwrap_or_default(),
                 route: self.rule.map(|rule| rule.label).unwrap_or_default(),
                 service: version
@@ -113,9 +142,16 @@ impl Entry<'_> {
             upstream: self.upstream,
         };
         worker.metrics.record(&sample);
+        let listener = table.map(|table| &*table.listener);
+        if self.call.is_call() {
+            let by_http = grpc::status_of_http(self.status);
+            let status = *self.grpc_status.get_or_insert(by_http);
+            worker.metrics.called(sample.series.service, status);
+        }
         worker
             .log
-            .log(|| self.record(conn, scratch, table.map(|t| &*t.listener), sample));
+            .log(|| self.record(conn, scratch, listener, sample));
+        traced::finish(conn, scratch, self, &sample, listener);
     }
 
     fn record<'r>(
@@ -126,12 +162,7 @@ impl Entry<'_> {
         sample: Sample,
     ) -> Record<'r> {
         let (head, bytes) = (&scratch.head, conn.buffer.filled());
-        let own_id = head
-            .fields
-            .iter()
-            .find(|f| f.known == Known::RequestId && !f.drop)
-            .filter(|_| conn.trusted);
-        let trace = head.fields.iter().find(|f| f.known == Known::TraceParent);
+        let ids = traced::ids(conn, scratch, self);
         let service = self.service.as_ref().map(|s| &*s.table.service);
         Record {
             time: SystemTime::now(),
@@ -151,11 +182,23 @@ impl Entry<'_> {
             } else {
                 scratch.path.as_bytes()
             },
+            grpc_status: self.grpc_status,
             attempts: self.attempts,
+            policy: self.policy.as_ref().map_or("", PolicyName::as_str),
             client: self.client,
-            peer: conn.peer,
-            request_id: own_id.map_or(&self.request_id[..], |f| f.value.get(bytes)),
-            trace_id: trace.and_then(|field| field.value.get(bytes).get(3..35)),
+            peer: conn.client.peer,
+            request_id: self.request_id(conn, scratch),
+            trace_id: ids.map(|(trace, _)| trace.hex()),
+            span_id: ids.map(|(_, span)| span.hex()),
+            tls: conn.client.tls(),
         }
+    }
+
+    /// The caller's where it is trusted to give one, else ours.
+    pub(super) fn request_id<'r>(&'r self, conn: &'r Connection, scratch: &Scratch) -> &'r [u8] {
+        let mut fields = scratch.head.fields.iter();
+        let given = fields.find(|f| f.known == Known::RequestId && !f.drop);
+        let given = given.filter(|_| conn.trusted);
+        given.map_or(&self.request_id, |f| f.value.get(conn.buffer.filled()))
     }
 }

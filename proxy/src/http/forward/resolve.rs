@@ -10,7 +10,7 @@ use weir_decide::route::{Found, Headers, Request, RouteTable};
 use weir_decide::split;
 
 use super::super::error::ProxyError;
-use crate::http::h1::head::{Known, Method, RequestHead};
+use crate::http::h1::head::{Field, Known, Method, RequestHead};
 use crate::http::h1::serve::{Connection, Scratch};
 use crate::snapshot::RuleTable;
 
@@ -51,7 +51,7 @@ pub(super) fn names(
 
 /// The client: the peer, unless the peer is trusted to name it.
 pub(super) fn client(conn: &Connection, scratch: &Scratch, trusted: &TrustedHops) -> IpAddr {
-    let peer = conn.peer.ip().to_canonical();
+    let peer = conn.client.peer.ip().to_canonical();
     if !conn.trusted {
         return peer;
     }
@@ -94,33 +94,41 @@ pub(super) fn route(conn: &Connection, scratch: &Scratch, table: &RouteTable) ->
         host: &scratch.host,
         path: &scratch.path,
         query: head.target.query.map(|query| query.get(bytes)),
-        method: match head.kind {
-            Method::Other => head.method.text(bytes),
-            known => known.label(),
-        },
+        method: method(head, bytes),
         headers: &Fields { head, bytes },
     })
 }
 
-struct Fields<'a> {
-    head: &'a RequestHead,
-    bytes: &'a [u8],
+/// The method as it was sent.
+pub(super) fn method<'a>(head: &RequestHead, bytes: &'a [u8]) -> &'a str {
+    match head.kind {
+        Method::Other => head.method.text(bytes),
+        known => known.label(),
+    }
 }
 
-impl Headers for Fields<'_> {
-    fn values<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a [u8]> {
-        let named = |field: &&crate::http::h1::head::Field| {
+pub(super) struct Fields<'a> {
+    pub(super) head: &'a RequestHead,
+    pub(super) bytes: &'a [u8],
+}
+
+impl Fields<'_> {
+    /// The fields of that name, which is in lower case.
+    pub(super) fn named<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a Field> {
+        let named = |field: &&Field| {
             field.name.len() == name.len()
                 && field
                     .name
                     .get(self.bytes)
                     .eq_ignore_ascii_case(name.as_bytes())
         };
-        self.head
-            .fields
-            .iter()
-            .filter(named)
-            .map(|field| field.value.get(self.bytes))
+        self.head.fields.iter().filter(named)
+    }
+}
+
+impl Headers for Fields<'_> {
+    fn values<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a [u8]> {
+        self.named(name).map(|field| field.value.get(self.bytes))
     }
 }
 

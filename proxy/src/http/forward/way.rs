@@ -9,6 +9,7 @@ use super::attempt::Call;
 use super::deadlines::Deadlines;
 use crate::timer::Rung;
 use crate::upstream::local::{LocalEndpoint, LocalService};
+use crate::upstream::multiplex::{Multiplex, Place};
 use crate::upstream::permit::{InFlight, Permit};
 use crate::upstream::pick::{self, Asked};
 use crate::upstream::pool::{Lease, Open, Pool};
@@ -25,6 +26,10 @@ pub(super) struct Way {
 pub(super) enum Connected {
     /// One that an earlier request left.
     Idle(Lease),
+    /// A stream's place on one that others use, too.
+    Shared(Place),
+    /// Somebody is making one that can be shared.
+    Coming,
     /// Room to make one.
     Room(Open),
 }
@@ -45,13 +50,14 @@ pub(super) async fn find(
     let mut races = 0;
     let mut pending: Option<Permit> = None;
     let mut since = None;
+    let mut waited_for = None;
     loop {
         let asked = Asked {
             tried,
             key: call.key,
             now_ms: conn.worker.timers.now(),
         };
-        let endpoint = pick(conn, call, &asked, pending.is_some())?;
+        let endpoint = pick(conn, call, &asked, waited_for.take())?;
         let Some(in_flight) = InFlight::begin(&endpoint, limit) else {
             races += 1;
             if races > MAX_RACES {
@@ -76,17 +82,25 @@ pub(super) async fn find(
             pending = Some(Permit::pending(service).map_err(ProxyError::Overloaded)?);
         }
         since = Some(wait(conn, service, deadlines, since).await?);
+        waited_for = Some(endpoint);
     }
 }
 
+/// Picks an endpoint. Who waited for a connection to one takes any that is free, else goes where it was going.
 fn pick(
     conn: &Connection,
     call: &Call<'_>,
     asked: &Asked<'_>,
-    waited: bool,
+    waited_for: Option<Rc<LocalEndpoint>>,
 ) -> Result<Rc<LocalEndpoint>, ProxyError> {
-    if waited && let Some(endpoint) = pick::with_idle_connection(call.choice, asked) {
-        return Ok(endpoint);
+    if let Some(picked) = waited_for {
+        if let Some(endpoint) = pick::with_idle_connection(call.choice, asked) {
+            return Ok(endpoint);
+        }
+        // Picked once: in a rotation, a second pick would pass over the one whose turn it is, each time anew.
+        if pick::still_takes(call.choice, &picked) {
+            return Ok(picked);
+        }
     }
     let picked = pick::endpoint(call.choice, asked, &mut conn.worker.random.borrow_mut());
     picked.ok_or_else(|| match pick::has_available(call.choice) {
@@ -101,20 +115,32 @@ fn refused(service: &LocalService, limit: Limit) -> ProxyError {
     ProxyError::Overloaded(limit)
 }
 
-fn connected(
+pub(super) fn connected(
     conn: &Connection,
     service: &Rc<LocalService>,
     endpoint: &Rc<LocalEndpoint>,
 ) -> Option<Connected> {
+    let shares = service.table.may_share() && endpoint.multiplex.may_come();
+    if shares && let Some(place) = place(conn, service, endpoint) {
+        return Some(Connected::Shared(place));
+    }
+    if shares && endpoint.multiplex.is_making() {
+        return Some(Connected::Coming);
+    }
     if let Some(lease) = Pool::take(endpoint) {
         return Some(Connected::Idle(lease));
     }
     Open::take_or_make_room(endpoint, service, &conn.worker.upstream_open).map(Connected::Room)
 }
 
+/// A place on a connection of HTTP/2.
+fn place(conn: &Connection, service: &LocalService, endpoint: &Rc<LocalEndpoint>) -> Option<Place> {
+    Multiplex::take(endpoint, service, conn.worker.timers.now())
+}
+
 /// Waits to be called, and says since when. All workers' waiting is counted, so that those who have idle connections
 /// let go of them.
-async fn wait(
+pub(super) async fn wait(
     conn: &Connection,
     service: &Rc<LocalService>,
     deadlines: &Deadlines,

@@ -7,6 +7,8 @@
 mod chunked;
 mod trailers;
 
+pub(crate) use trailers::is_forwardable as is_forwardable_trailer;
+
 use std::ops::Range;
 
 use chunked::Chunked;
@@ -26,6 +28,8 @@ pub enum BodyError {
     Trailer,
     #[error("the trailers are too large")]
     TrailersTooLarge,
+    #[error("it is to be base64, and is not")]
+    Text,
 }
 
 /// What one call to [`Decoder::decode`] did.
@@ -47,6 +51,8 @@ pub struct Decoder {
 enum State {
     Length(u64),
     Close,
+    /// The end is known to stand behind what is in the buffer.
+    Last,
     Chunked(Chunked),
     Done,
 }
@@ -70,7 +76,7 @@ impl Decoder {
         match &self.state {
             State::Done => true,
             State::Chunked(chunked) => chunked.is_done(),
-            State::Length(_) | State::Close => false,
+            State::Length(_) | State::Close | State::Last => false,
         }
     }
 
@@ -84,10 +90,15 @@ impl Decoder {
                 consumed: 0,
                 data: 0..0,
             }),
-            State::Close => Ok(Decoded {
-                consumed: buf.len(),
-                data: 0..buf.len(),
-            }),
+            State::Close | State::Last => {
+                if matches!(self.state, State::Last) {
+                    self.state = State::Done;
+                }
+                Ok(Decoded {
+                    consumed: buf.len(),
+                    data: 0..buf.len(),
+                })
+            }
             State::Length(left) => {
                 let take = usize::try_from(*left).unwrap_or(usize::MAX).min(buf.len());
                 *left -= take as u64;
@@ -103,10 +114,14 @@ impl Decoder {
         }
     }
 
-    /// The end of the connection was read. Returns whether that ends the body, too.
-    pub fn end_of_input(&mut self) -> bool {
-        if matches!(self.state, State::Close) {
-            self.state = State::Done;
+    /// The end of the connection was read; `rest`: some of what stood before it was not decoded yet. Returns whether
+    /// that ends the body, too.
+    pub fn end_of_input(&mut self, rest: bool) -> bool {
+        if matches!(self.state, State::Close | State::Last) {
+            self.state = match rest {
+                true => State::Last,
+                false => State::Done,
+            };
         }
         self.is_done()
     }

@@ -38,6 +38,10 @@ pub enum HeadError {
     Syntax(&'static str),
     #[error("the framing is ambiguous: {0}")]
     Framing(&'static str),
+    #[error(
+        "the framing is ambiguous: a GET or HEAD with a body; allowGetBody on the listener lets it pass"
+    )]
+    GetBody,
     #[error("the Host is missing or not usable: {0}")]
     Host(&'static str),
     #[error("the request target is not usable: {0}")]
@@ -61,9 +65,12 @@ impl HeadError {
     #[must_use]
     pub fn status(self) -> u16 {
         match self {
-            Self::Syntax(_) | Self::Framing(_) | Self::Host(_) | Self::Target(_) | Self::Coding => {
-                400
-            }
+            Self::Syntax(_)
+            | Self::Framing(_)
+            | Self::GetBody
+            | Self::Host(_)
+            | Self::Target(_)
+            | Self::Coding => 400,
             Self::LineTooLong => 414,
             Self::FieldsTooLarge => 431,
             Self::Version => 505,

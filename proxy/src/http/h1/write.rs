@@ -1,7 +1,11 @@
 //! Writing heads: runs of fields that stay are copied as they came, and ours are added behind.
 
+use weir_config::model::{ForwardClientCert, Tracing};
+
 use super::head::{Field, Framing, Known, RequestHead, ResponseHead, without_parameters};
 use crate::http::filter::Edits;
+use crate::http::grpc;
+use crate::telemetry::trace::Traced;
 
 /// What a request's head is written from.
 pub(crate) struct RequestParts<'a> {
@@ -16,10 +20,39 @@ pub(crate) struct RequestParts<'a> {
     pub(crate) trusted: bool,
     /// `X-Forwarded-For`, `X-Real-IP` and `X-Forwarded-Proto` of this connection, whole lines.
     pub(crate) forwarded: &'a [u8],
+    /// The scheme that the client spoke.
+    pub(crate) proto: &'a str,
     pub(crate) peer: &'a [u8],
     pub(crate) request_id: &'a [u8],
+    /// What is said of the client's certificate.
+    pub(crate) client_cert: ClientCert<'a>,
+    /// The trace that it is part of, where tracing is configured.
+    pub(crate) traced: Option<(&'a Traced, &'a Tracing)>,
+    /// In place of the caller's `grpc-timeout`.
+    pub(crate) timeout: Option<&'a str>,
     pub(crate) edits: &'a Edits,
+    /// Whole lines to add.
+    pub(crate) extra: &'a [u8],
     pub(crate) via: bool,
+}
+
+/// What endpoints are told of a client's certificate.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct ClientCert<'a> {
+    pub(crate) mode: ForwardClientCert,
+    /// The URI of our own certificate, and what there is to say of the client's; `None` where it has shown none.
+    pub(crate) told: Option<(Option<&'a str>, &'a str)>,
+}
+
+impl ClientCert<'_> {
+    /// Whether a trusted hop's word stands as it is.
+    fn keeps(&self) -> bool {
+        match self.mode {
+            ForwardClientCert::Sanitize => true,
+            ForwardClientCert::AppendForward => self.told.is_none(),
+            ForwardClientCert::SanitizeSet => false,
+        }
+    }
 }
 
 /// The target as an endpoint sees it.
@@ -45,6 +78,7 @@ pub(crate) fn request(out: &mut Vec<u8>, parts: &RequestParts<'_>) {
         field.drop
             || (rewrites_host && field.known == Known::Host)
             || (field.known.is_identity() && drops_identity(parts, field))
+            || (parts.timeout.is_some() && is_timeout(field.name.get(bytes)))
             || parts.edits.drops(field.name.get(bytes))
     });
     let host = parts.host.unwrap_or_else(|| head.host.span().get(bytes));
@@ -53,9 +87,22 @@ pub(crate) fn request(out: &mut Vec<u8>, parts: &RequestParts<'_>) {
         line(out, b"Host", host);
     }
     add_forwarded(out, parts, head.host.span().get(bytes));
+    if let Some((traced, tracing)) = parts.traced {
+        traced.fields(&tracing.propagation, |name, value| {
+            if !parts.edits.drops(name.as_bytes()) {
+                line(out, name.as_bytes(), value);
+            }
+        });
+    }
+    if let Some(timeout) = parts.timeout
+        && !parts.edits.drops(grpc::TIMEOUT)
+    {
+        line(out, grpc::TIMEOUT, timeout.as_bytes());
+    }
     for (name, value) in &parts.edits.add {
         line(out, name.as_bytes(), value.as_bytes());
     }
+    out.extend_from_slice(parts.extra);
     match (head.framing, head.has_codings) {
         (Framing::Chunked, false) => out.extend_from_slice(b"Transfer-Encoding: chunked\r\n"),
         (Framing::Chunked, true) => write_codings(out, head, bytes),
@@ -66,6 +113,10 @@ pub(crate) fn request(out: &mut Vec<u8>, parts: &RequestParts<'_>) {
         line(out, b"Upgrade", upgrade.get(bytes));
     }
     end_head(out, parts.via, head.minor);
+}
+
+fn is_timeout(name: &[u8]) -> bool {
+    name.eq_ignore_ascii_case(grpc::TIMEOUT)
 }
 
 /// All codings on one line, in one spelling.
@@ -85,9 +136,17 @@ fn write_codings(out: &mut Vec<u8>, head: &RequestHead, bytes: &[u8]) {
     out.extend_from_slice(b"\r\n");
 }
 
-/// A stranger's word on its client is dropped; a trusted hop's is kept, but X-Forwarded-For, which grows.
+/// A stranger's word on its client is dropped; a trusted hop's is kept, but X-Forwarded-For, which grows, and what is said of
+/// a certificate where we say it.
 fn drops_identity(parts: &RequestParts<'_>, field: &Field) -> bool {
-    !parts.trusted || field.known == Known::ForwardedFor
+    let ours = match field.known {
+        Known::ForwardedFor => true,
+        Known::ForwardedClientCert => !parts.client_cert.keeps(),
+        // Where we say whose certificate it was, nobody else does.
+        Known::ClientCert => parts.client_cert.mode == ForwardClientCert::SanitizeSet,
+        _ => false,
+    };
+    !parts.trusted || ours
 }
 
 fn add_forwarded(out: &mut Vec<u8>, parts: &RequestParts<'_>, host: &[u8]) {
@@ -115,7 +174,7 @@ fn add_forwarded(out: &mut Vec<u8>, parts: &RequestParts<'_>, host: &[u8]) {
         out.extend_from_slice(parts.peer);
         out.extend_from_slice(b"\r\n");
         if !has(Known::ForwardedProto) {
-            out.extend_from_slice(b"X-Forwarded-Proto: http\r\n");
+            line(out, b"X-Forwarded-Proto", parts.proto.as_bytes());
         }
     }
     if !has(Known::ForwardedHost) && !host.is_empty() {
@@ -124,6 +183,31 @@ fn add_forwarded(out: &mut Vec<u8>, parts: &RequestParts<'_>, host: &[u8]) {
     if !has(Known::RequestId) {
         line(out, b"X-Request-Id", parts.request_id);
     }
+    if parts.client_cert.mode != ForwardClientCert::Sanitize {
+        add_client_cert(out, parts);
+    }
+}
+
+/// Envoy, `x-forwarded-client-cert`: an element for each hop, the nearest last.
+fn add_client_cert(out: &mut Vec<u8>, parts: &RequestParts<'_>) {
+    let Some((own, told)) = parts.client_cert.told else {
+        return;
+    };
+    out.extend_from_slice(b"x-forwarded-client-cert: ");
+    if parts.trusted && parts.client_cert.mode == ForwardClientCert::AppendForward {
+        let before = parts.head.fields.iter();
+        for field in before.filter(|f| f.known == Known::ForwardedClientCert && !f.drop) {
+            out.extend_from_slice(field.value.get(parts.bytes));
+            out.push(b',');
+        }
+    }
+    if let Some(own) = own {
+        out.extend_from_slice(b"By=");
+        out.extend_from_slice(own.as_bytes());
+        out.push(b';');
+    }
+    out.extend_from_slice(told.as_bytes());
+    out.extend_from_slice(b"\r\n");
 }
 
 /// What a response's head is written from.
@@ -131,8 +215,12 @@ pub(crate) struct ResponseParts<'a> {
     pub(crate) head: &'a ResponseHead,
     pub(crate) bytes: &'a [u8],
     pub(crate) edits: &'a Edits,
+    /// Whole lines to add.
+    pub(crate) extra: &'a [u8],
     /// A whole line, or nothing.
     pub(crate) set_cookie: &'a [u8],
+    /// A field that tells the client its trace's id.
+    pub(crate) told: Option<(&'a str, &'a [u8])>,
     pub(crate) chunked: bool,
     pub(crate) connection: Connection,
     pub(crate) via: bool,
@@ -161,7 +249,11 @@ pub(crate) fn response(out: &mut Vec<u8>, parts: &ResponseParts<'_>) {
     for (name, value) in &parts.edits.add {
         line(out, name.as_bytes(), value.as_bytes());
     }
+    out.extend_from_slice(parts.extra);
     out.extend_from_slice(parts.set_cookie);
+    if let Some((name, id)) = parts.told {
+        line(out, name.as_bytes(), id);
+    }
     if parts.chunked {
         out.extend_from_slice(b"Transfer-Encoding: chunked\r\n");
     }
@@ -212,8 +304,9 @@ fn copy_fields(
 fn end_head(out: &mut Vec<u8>, via: bool, minor: u8) {
     match (via, minor) {
         (false, _) => {}
+        (true, 0) => out.extend_from_slice(b"Via: 1.0 weir\r\n"),
         (true, 1) => out.extend_from_slice(b"Via: 1.1 weir\r\n"),
-        (true, _) => out.extend_from_slice(b"Via: 1.0 weir\r\n"),
+        (true, _) => out.extend_from_slice(b"Via: 2.0 weir\r\n"),
     }
     out.extend_from_slice(b"\r\n");
 }
@@ -235,6 +328,15 @@ mod tests {
     use crate::http::h1::head::Method;
 
     fn forward(text: &str, trusted: bool, edits: &Edits) -> String {
+        forward_with(text, trusted, edits, ClientCert::default())
+    }
+
+    fn forward_with(
+        text: &str,
+        trusted: bool,
+        edits: &Edits,
+        client_cert: ClientCert<'_>,
+    ) -> String {
         let mut head = RequestHead::default();
         let parsed = parse_request(text.as_bytes(), &Limits::default(), &mut head);
         assert!(matches!(parsed, Ok(Parsed::Complete(_))), "{parsed:?}");
@@ -248,9 +350,14 @@ mod tests {
             host: None,
             trusted,
             forwarded: b"X-Forwarded-For: 9.9.9.9\r\n",
+            proto: "http",
             peer: b"9.9.9.9",
             request_id: b"id",
+            client_cert,
+            traced: None,
+            timeout: None,
             edits,
+            extra: b"",
             via: false,
         };
         let mut out = Vec::new();
@@ -286,6 +393,72 @@ mod tests {
     }
 
     #[test]
+    fn what_is_said_of_a_certificate_is_ours_or_a_trusted_hops_and_never_a_strangers() {
+        let text = "GET / HTTP/1.1\r\nHost: a\r\nX-Forwarded-Client-Cert: Hash=00\r\nClient-Cert: :eA==:\r\nCLIENT-CERT-CHAIN: :eQ==:\r\n\r\n";
+        let told = Some((Some("spiffe://a/shop"), "Hash=11;Subject=\"CN=b\""));
+        let ours = "By=spiffe://a/shop;Hash=11;Subject=\"CN=b\"\r\n";
+        use ForwardClientCert::{AppendForward, Sanitize, SanitizeSet};
+        for (mode, told, trusted, expected) in [
+            (Sanitize, told, false, None),
+            (SanitizeSet, None, false, None),
+            (AppendForward, None, false, None),
+            (
+                SanitizeSet,
+                told,
+                false,
+                Some(format!("x-forwarded-client-cert: {ours}")),
+            ),
+            (
+                AppendForward,
+                told,
+                false,
+                Some(format!("x-forwarded-client-cert: {ours}")),
+            ),
+            (
+                Sanitize,
+                told,
+                true,
+                Some("X-Forwarded-Client-Cert: Hash=00\r\n".to_owned()),
+            ),
+            (SanitizeSet, None, true, None),
+            (
+                SanitizeSet,
+                told,
+                true,
+                Some(format!("x-forwarded-client-cert: {ours}")),
+            ),
+            (
+                AppendForward,
+                None,
+                true,
+                Some("X-Forwarded-Client-Cert: Hash=00\r\n".to_owned()),
+            ),
+            (
+                AppendForward,
+                told,
+                true,
+                Some(format!("x-forwarded-client-cert: Hash=00,{ours}")),
+            ),
+        ] {
+            let got = forward_with(text, trusted, &Edits::default(), ClientCert { mode, told });
+            let lower = got.to_ascii_lowercase();
+            let lines = lower.matches("x-forwarded-client-cert").count();
+            assert_eq!(
+                lines,
+                usize::from(expected.is_some()),
+                "{mode:?} {trusted} {got}"
+            );
+            if let Some(expected) = expected {
+                assert!(got.contains(&expected), "{mode:?} {trusted} {got}");
+            }
+            // Where we say whose certificate it was, nobody else does, not even one that is trusted.
+            let theirs = trusted && mode != SanitizeSet;
+            assert_eq!(lower.contains("\nclient-cert: "), theirs, "{got}");
+            assert_eq!(lower.contains("\nclient-cert-chain: "), theirs, "{got}");
+        }
+    }
+
+    #[test]
     fn edits_take_out_and_add() {
         let edits = Edits {
             drop: vec!["x-a".into()],
@@ -309,7 +482,9 @@ mod tests {
             head: &head,
             bytes: text.as_bytes(),
             edits: &Edits::default(),
+            extra: b"",
             set_cookie: b"",
+            told: None,
             chunked: true,
             connection: Connection::Close,
             via: false,

@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use super::clock::Clock;
 use super::escape;
-use crate::telemetry::Record;
+use crate::telemetry::{Record, Tls};
 
 /// A JSON object. Every key is always there; what is absent is `null`.
 pub(super) fn json(out: &mut Vec<u8>, clock: &mut Clock, record: &Record<'_>) {
@@ -14,7 +14,15 @@ pub(super) fn json(out: &mut Vec<u8>, clock: &mut Clock, record: &Record<'_>) {
     out.extend_from_slice(b"\",\"request_id\":");
     text(out, record.request_id);
     out.extend_from_slice(b",\"trace_id\":");
-    text(out, record.trace_id.unwrap_or_default());
+    match &record.trace_id {
+        Some(id) => digits(out, id),
+        None => out.extend_from_slice(b"null"),
+    }
+    out.extend_from_slice(b",\"span_id\":");
+    match &record.span_id {
+        Some(id) => digits(out, id),
+        None => out.extend_from_slice(b"null"),
+    }
     out.extend_from_slice(b",\"protocol\":\"");
     out.extend_from_slice(record.sample.protocol.text().as_bytes());
     out.push(b'"');
@@ -38,6 +46,11 @@ pub(super) fn json(out: &mut Vec<u8>, clock: &mut Clock, record: &Record<'_>) {
     }
     out.extend_from_slice(b",\"status\":");
     number(out, u64::from(record.sample.status));
+    out.extend_from_slice(b",\"grpc_status\":");
+    match record.grpc_status {
+        Some(status) => number(out, u64::from(status)),
+        None => out.extend_from_slice(b"null"),
+    }
     out.extend_from_slice(b",\"flags\":\"");
     out.extend_from_slice(record.sample.flag.text().as_bytes());
     out.extend_from_slice(b"\",\"bytes_in\":");
@@ -53,12 +66,39 @@ pub(super) fn json(out: &mut Vec<u8>, clock: &mut Clock, record: &Record<'_>) {
     }
     out.extend_from_slice(b",\"attempts\":");
     number(out, u64::from(record.attempts));
+    out.extend_from_slice(b",\"policy\":");
+    name(out, record.policy);
     out.extend_from_slice(b",\"client\":\"");
     address(out, record.client);
     out.extend_from_slice(b"\",\"peer\":\"");
     socket_address(out, record.peer);
     out.push(b'"');
-    out.extend_from_slice(b",\"tls\":null}\n");
+    tls(out, record.tls.as_ref());
+    out.extend_from_slice(b"}\n");
+}
+
+fn tls(out: &mut Vec<u8>, tls: Option<&Tls<'_>>) {
+    let Some(tls) = tls else {
+        let none = b",\"tls\":null,\"sni\":null,\"alpn\":null,\"peer_san\":null";
+        return out.extend_from_slice(none);
+    };
+    out.extend_from_slice(b",\"tls\":");
+    name(out, tls.version);
+    for (key, value) in [
+        (",\"sni\":", tls.sni),
+        (",\"alpn\":", tls.alpn),
+        (",\"peer_san\":", tls.peer_san),
+    ] {
+        out.extend_from_slice(key.as_bytes());
+        text(out, value);
+    }
+}
+
+/// Hexadecimal digits, which need no escape.
+fn digits(out: &mut Vec<u8>, digits: &[u8]) {
+    out.push(b'"');
+    out.extend_from_slice(digits);
+    out.push(b'"');
 }
 
 /// The Common Log Format of httpd: `client - - [time] "request" status bytes`.

@@ -63,11 +63,15 @@ fn record() -> Record<'static> {
         method: b"GET",
         host: b"shop.example.com",
         path: b"/a/b",
+        grpc_status: None,
         attempts: 1,
+        policy: "",
         client,
         peer: (Ipv4Addr::LOCALHOST, 4711).into(),
         request_id: b"a1b2",
         trace_id: None,
+        span_id: None,
+        tls: None,
     }
 }
 
@@ -91,10 +95,10 @@ fn a_json_line_has_the_documented_keys_in_order() {
     assert_eq!(
         line,
         concat!(
-            r#"{"ts":"2026-11-06T21:34:56.007Z","request_id":"a1b2","trace_id":null,"protocol":"HTTP/1.1","listener":"web","route":"shop","#,
+            r#"{"ts":"2026-11-06T21:34:56.007Z","request_id":"a1b2","trace_id":null,"span_id":null,"protocol":"HTTP/1.1","listener":"web","route":"shop","#,
             r#""service":"shop","version":"canary","endpoint":"0123456789ab:8080","method":"GET","#,
-            r#""host":"shop.example.com","path":"/a/b","status":200,"flags":"-","bytes_in":120,"bytes_out":2345,"#,
-            r#""duration_us":1500,"upstream_us":900,"attempts":1,"client":"192.0.2.1","peer":"127.0.0.1:4711","tls":null}"#,
+            r#""host":"shop.example.com","path":"/a/b","status":200,"grpc_status":null,"flags":"-","bytes_in":120,"bytes_out":2345,"#,
+            r#""duration_us":1500,"upstream_us":900,"attempts":1,"policy":null,"client":"192.0.2.1","peer":"127.0.0.1:4711","tls":null,"sni":null,"alpn":null,"peer_san":null}"#,
             "\n",
         )
     );

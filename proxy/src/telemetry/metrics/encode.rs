@@ -5,11 +5,11 @@ use std::fmt::{Display, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::Metrics;
 use super::histogram::{BOUNDS_TEXT, Reading};
 use super::series::{GroupKey, How};
-use super::shard::Plain;
+use super::shard::{Authorized, Plain};
 use super::store::GroupReading;
+use super::{Metrics, SpanLoss};
 use crate::snapshot::{LabelId, SeriesIds};
 use crate::telemetry::names::{self, Family};
 
@@ -67,9 +67,14 @@ struct Totals {
     opened: BTreeMap<LabelId, u64>,
     retries: BTreeMap<&'static str, u64>,
     mirrored: BTreeMap<&'static str, u64>,
+    abused: BTreeMap<&'static str, u64>,
+    called: BTreeMap<(LabelId, u8), u64>,
     malformed: BTreeMap<u16, u64>,
     dropped: BTreeMap<(LabelId, &'static str), u64>,
     shed: BTreeMap<&'static str, u64>,
+    handshakes: BTreeMap<(LabelId, &'static str), u64>,
+    redirected: BTreeMap<(LabelId, &'static str), u64>,
+    authorized: BTreeMap<Authorized, u64>,
     series_dropped: u64,
 }
 
@@ -81,10 +86,13 @@ impl Metrics {
         let mut text = Text(String::with_capacity(4096 + extra.len()));
         self.encode_requests(&mut text, &totals);
         self.encode_streams(&mut text, &totals);
+        self.encode_authorized(&mut text, &totals);
         text.single(names::INFLIGHT, totals.in_flight);
         text.labelled(names::RETRIES, "reason", &totals.retries);
         text.single(names::RETRY_BODY_GONE, totals.body_gone);
         text.labelled(names::MIRRORED, "result", &totals.mirrored);
+        text.labelled(names::ABUSED, "kind", &totals.abused);
+        self.encode_calls(&mut text, &totals);
         text.labelled(names::MALFORMED, "reason", &totals.malformed);
         text.labelled(
             names::DOWNSTREAM,
@@ -96,6 +104,8 @@ impl Metrics {
             "listener",
             &self.named(&totals.opened),
         );
+        self.by_listener(&mut text, names::HANDSHAKES, &totals.handshakes);
+        self.by_listener(&mut text, names::REDIRECTED, &totals.redirected);
         text.single(names::REJECTED, totals.rejected);
         text.single(names::UPSTREAM, totals.upstream);
         text.family(names::ENDPOINT_HEALTH);
@@ -122,6 +132,17 @@ impl Metrics {
         text.single(names::PANICS, totals.panics);
         text.single(names::DRAIN_ACTIVE, u64::from(gauges.draining));
         text.single(names::LOG_DROPPED, self.log_dropped.load(Ordering::Relaxed));
+        text.single(
+            names::SPANS_EXPORTED,
+            self.spans_exported.load(Ordering::Relaxed),
+        );
+        let lost = SpanLoss::ALL.map(|why| {
+            (
+                why.text(),
+                self.spans_lost[why as usize].load(Ordering::Relaxed),
+            )
+        });
+        text.labelled(names::SPANS_DROPPED, "reason", &BTreeMap::from(lost));
         text.single(names::SERIES_DROPPED, totals.series_dropped);
         text.0.push_str(extra);
         if !text.0.ends_with('\n') {
@@ -168,9 +189,14 @@ impl Metrics {
             opened: BTreeMap::new(),
             retries: BTreeMap::new(),
             mirrored: BTreeMap::new(),
+            abused: BTreeMap::new(),
+            called: BTreeMap::new(),
             malformed: BTreeMap::new(),
             dropped: BTreeMap::new(),
             shed: BTreeMap::new(),
+            handshakes: BTreeMap::new(),
+            redirected: BTreeMap::new(),
+            authorized: BTreeMap::new(),
             series_dropped: store.dropped(),
         };
         for plain in store.plain() {
@@ -184,6 +210,12 @@ impl Metrics {
                 .mirrored
                 .read(|result, n| *totals.mirrored.entry(result).or_default() += n);
             plain
+                .abused
+                .read(|kind, n| *totals.abused.entry(kind).or_default() += n);
+            plain
+                .called
+                .read(|call, n| *totals.called.entry(call).or_default() += n);
+            plain
                 .malformed
                 .read(|status, n| *totals.malformed.entry(status).or_default() += n);
             plain
@@ -192,6 +224,15 @@ impl Metrics {
             plain
                 .shed
                 .read(|reason, n| *totals.shed.entry(reason).or_default() += n);
+            plain
+                .handshakes
+                .read(|how, n| *totals.handshakes.entry(how).or_default() += n);
+            plain
+                .redirected
+                .read(|how, n| *totals.redirected.entry(how).or_default() += n);
+            plain
+                .authorized
+                .read(|how, n| *totals.authorized.entry(how).or_default() += n);
         }
         totals
     }
@@ -275,6 +316,43 @@ impl Metrics {
         }
     }
 
+    fn encode_calls(&self, text: &mut Text, totals: &Totals) {
+        text.family(names::CALLED);
+        for ((service, status), number) in &totals.called {
+            let (service, status) = (self.labels.text(*service), status.to_string());
+            let labels = [("service", &*service), ("grpc_status", &*status)];
+            text.sample(names::CALLED.name, "", &labels, number);
+        }
+    }
+
+    fn by_listener(
+        &self,
+        text: &mut Text,
+        family: Family,
+        all: &BTreeMap<(LabelId, &'static str), u64>,
+    ) {
+        text.family(family);
+        for ((listener, result), number) in all {
+            let listener = self.labels.text(*listener);
+            let labels = [("listener", &*listener), ("result", *result)];
+            text.sample(family.name, "", &labels, number);
+        }
+    }
+
+    fn encode_authorized(&self, text: &mut Text, totals: &Totals) {
+        text.family(names::AUTHORIZED);
+        for (how, number) in &totals.authorized {
+            let (listener, policy) = (self.labels.text(how.listener), self.labels.text(how.policy));
+            let labels = [
+                ("listener", &*listener),
+                ("policy", &*policy),
+                ("result", how.result),
+                ("mode", how.mode),
+            ];
+            text.sample(names::AUTHORIZED.name, "", &labels, number);
+        }
+    }
+
     /// What is told apart by names only, of requests or of streams.
     fn groups<'t>(&self, totals: &'t Totals, stream: bool) -> Vec<(String, &'t GroupReading)> {
         let groups = totals.groups.iter().filter(|(key, _)| key.stream == stream);
@@ -290,8 +368,14 @@ impl Metrics {
             ("service", ids.service),
             ("version", ids.version),
         ];
-        let pairs = named.map(|(key, id)| format!("{key}=\"{}\"", escape(&self.labels.text(id))));
-        pairs.join(",")
+        let pair = |(key, id)| format!("{key}=\"{}\"", escape(&self.labels.text(id)));
+        let mut pairs = named.map(pair).join(",");
+        // Only where identities are: elsewhere it would be one label more on everything.
+        if ids.source != LabelId::default() {
+            pairs.push(',');
+            pairs.push_str(&pair(("source", ids.source)));
+        }
+        pairs
     }
 
     fn named(&self, numbers: &BTreeMap<LabelId, u64>) -> BTreeMap<Arc<str>, u64> {

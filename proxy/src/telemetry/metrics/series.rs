@@ -33,6 +33,7 @@ impl Hash for SeriesKey {
             route,
             service,
             version,
+            source,
         } = self.ids;
         let How {
             method,
@@ -42,12 +43,8 @@ impl Hash for SeriesKey {
         } = self.how;
         state.write_u64(u64::from(listener.0) << 32 | u64::from(route.0));
         state.write_u64(u64::from(service.0) << 32 | u64::from(version.0));
-        state.write_u32(u32::from_le_bytes([
-            method as u8,
-            class.0,
-            flag as u8,
-            protocol as u8,
-        ]));
+        let how = u32::from_le_bytes([method as u8, class.0, flag as u8, protocol as u8]);
+        state.write_u64(u64::from(source.0) << 32 | u64::from(how));
     }
 }
 

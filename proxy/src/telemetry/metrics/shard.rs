@@ -10,7 +10,7 @@ use super::Metrics;
 use super::histogram::add;
 use super::series::{Series, SeriesKey};
 use super::store::ShardId;
-use super::tally::{Tally, TallyView};
+use super::tally::{Table as Counts, Tally, TallyView};
 use crate::snapshot::LabelId;
 use crate::telemetry::Sample;
 
@@ -27,9 +27,24 @@ pub(crate) struct Shard {
     closed: Tally<LabelId>,
     retries: Tally<&'static str>,
     mirrored: Tally<&'static str>,
+    abused: Tally<&'static str>,
+    called: Tally<(LabelId, u8)>,
     malformed: Tally<u16>,
     dropped: Tally<(LabelId, &'static str)>,
     shed: Tally<&'static str>,
+    handshakes: Tally<(LabelId, &'static str)>,
+    redirected: Tally<(LabelId, &'static str)>,
+    authorized: Counts<Authorized>,
+}
+
+/// The labels of a decision about who may call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct Authorized {
+    pub(crate) listener: LabelId,
+    /// None where no policy fits.
+    pub(crate) policy: LabelId,
+    pub(crate) result: &'static str,
+    pub(crate) mode: &'static str,
 }
 
 #[derive(Debug, Default)]
@@ -55,9 +70,14 @@ pub(super) struct Plain {
     pub(super) closed: Arc<TallyView<LabelId>>,
     pub(super) retries: Arc<TallyView<&'static str>>,
     pub(super) mirrored: Arc<TallyView<&'static str>>,
+    pub(super) abused: Arc<TallyView<&'static str>>,
+    pub(super) called: Arc<TallyView<(LabelId, u8)>>,
     pub(super) malformed: Arc<TallyView<u16>>,
     pub(super) dropped: Arc<TallyView<(LabelId, &'static str)>>,
     pub(super) shed: Arc<TallyView<&'static str>>,
+    pub(super) handshakes: Arc<TallyView<(LabelId, &'static str)>>,
+    pub(super) redirected: Arc<TallyView<(LabelId, &'static str)>>,
+    pub(super) authorized: Arc<TallyView<Authorized>>,
 }
 
 impl Shard {
@@ -73,9 +93,14 @@ impl Shard {
             closed: Tally::new(Arc::clone(&plain.closed)),
             retries: Tally::new(Arc::clone(&plain.retries)),
             mirrored: Tally::new(Arc::clone(&plain.mirrored)),
+            abused: Tally::new(Arc::clone(&plain.abused)),
+            called: Tally::new(Arc::clone(&plain.called)),
             malformed: Tally::new(Arc::clone(&plain.malformed)),
             dropped: Tally::new(Arc::clone(&plain.dropped)),
             shed: Tally::new(Arc::clone(&plain.shed)),
+            handshakes: Tally::new(Arc::clone(&plain.handshakes)),
+            redirected: Tally::new(Arc::clone(&plain.redirected)),
+            authorized: Counts::new(Arc::clone(&plain.authorized)),
             plain,
         }
     }
@@ -153,6 +178,16 @@ impl Shard {
         self.mirrored.count(result);
     }
 
+    /// Counts a call of gRPC by how it ended, a number from 0 to 16.
+    pub(crate) fn called(&self, service: LabelId, status: u8) {
+        self.called.count((service, status));
+    }
+
+    /// Counts a client of HTTP/2 that was sent away for what it overdid; `kind` is from a closed set.
+    pub(crate) fn abused(&self, kind: &'static str) {
+        self.abused.count(kind);
+    }
+
     /// Counts a request that was refused before routing.
     pub(crate) fn malformed(&self, status: u16) {
         self.malformed.count(status);
@@ -166,6 +201,31 @@ impl Shard {
     /// Counts a request that was refused for lack of a resource of the process, from a closed set.
     pub(crate) fn shed(&self, resource: &'static str) {
         self.shed.count(resource);
+    }
+
+    /// The label of a caller by its identity. There are as many as an authority of ours vouches for.
+    pub(crate) fn source(&self, identity: &str) -> LabelId {
+        self.metrics.labels.id(identity)
+    }
+
+    /// Counts a TLS handshake with a client; `result` is what became of it, from a closed set.
+    pub(crate) fn handshake(&self, listener: LabelId, result: &'static str) {
+        self.handshakes.count((listener, result));
+    }
+
+    /// Counts a connection that the kernel redirected; `result` is what became of it, from a closed set.
+    pub(crate) fn redirected(&self, listener: LabelId, result: &'static str) {
+        self.redirected.count((listener, result));
+    }
+
+    /// Counts a decision about who may call.
+    pub(crate) fn authorized(&self, decision: Authorized) {
+        let other = self.metrics.other;
+        self.authorized.count(decision, |decision| Authorized {
+            listener: other,
+            policy: other,
+            ..decision
+        });
     }
 
     /// Counts a connection that a panic ended.

@@ -196,6 +196,7 @@ impl ShardList {
             return Arc::clone(series);
         }
         let ids = SeriesIds {
+            source: LabelId::default(),
             listener: label,
             route: label,
             service: label,

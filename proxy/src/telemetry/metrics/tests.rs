@@ -25,6 +25,7 @@ impl Fixture {
 
     fn ids(&self, service: &str, version: &str) -> SeriesIds {
         SeriesIds {
+            source: crate::snapshot::LabelId::default(),
             listener: self.labels.id("web"),
             route: self.labels.id("shop"),
             service: self.labels.id(service),
@@ -432,4 +433,30 @@ fn workers_count_while_somebody_reads() {
         }
     });
     assert_eq!(fixture.all_requests(), 4000);
+}
+
+#[test]
+fn decisions_of_more_policies_than_there_is_room_for_are_counted_together() {
+    let fixture = Fixture::new(10);
+    let shard = fixture.metrics.shard();
+    let decision = |number: usize| Authorized {
+        listener: fixture.labels.id("web"),
+        policy: fixture.labels.id(&format!("p{number}")),
+        result: "refused",
+        mode: "enforce",
+    };
+    for number in 0..2_010 {
+        shard.authorized(decision(number));
+    }
+    // One that is known goes on by itself.
+    shard.authorized(decision(0));
+    let of = |listener: &str, policy: &str| {
+        fixture.value(&format!(
+            "weir_authorization_total{{listener=\"{listener}\",policy=\"{policy}\",result=\"refused\",mode=\"enforce\"}}"
+        ))
+    };
+    assert_eq!(of("web", "p0"), Some(2.0));
+    assert_eq!(of("web", "p1999"), Some(1.0));
+    assert_eq!(of("web", "p2000"), None);
+    assert_eq!(of("other", "other"), Some(10.0));
 }

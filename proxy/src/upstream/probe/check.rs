@@ -8,9 +8,12 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 use weir_config::model::{HealthCheck, HealthProbe};
+
+use crate::tls::{self, Alpn, ClientTls, TlsStream};
 
 /// As much of what comes is looked at, and no more is kept.
 const MAX_LOOKED_AT: usize = 64 * 1024;
@@ -19,7 +22,11 @@ const MAX_LOOKED_AT: usize = 64 * 1024;
 const MAX_TOLD: usize = 48;
 
 /// Asks once. Either says what was seen: `connected`, `status 503, expected 200-299`.
-pub(super) async fn run(mut address: SocketAddr, check: &HealthCheck) -> Result<String, String> {
+pub(super) async fn run(
+    mut address: SocketAddr,
+    check: &HealthCheck,
+    tls: Option<&ClientTls>,
+) -> Result<String, String> {
     if let Some(port) = check.port {
         address.set_port(port.get());
     }
@@ -28,11 +35,67 @@ pub(super) async fn run(mut address: SocketAddr, check: &HealthCheck) -> Result<
         .bound("connecting", TcpStream::connect(address))
         .await?
         .map_err(|error| connect_failed(&error))?;
-    match &check.probe {
-        HealthProbe::Tcp(probe) => tcp::check(stream, probe, &deadline).await,
-        HealthProbe::Http(probe) => http::check(stream, address, probe, &deadline).await,
+    let Some(tls) = tls else {
+        return ask(stream, address, None, &check.probe, &deadline).await;
+    };
+    let alpn = match &check.probe {
+        HealthProbe::Tcp(_) => Alpn::None,
+        HealthProbe::Http(_) => Alpn::Http11,
+        HealthProbe::Grpc(_) => Alpn::H2,
+    };
+    let shaking = tls::connect_alone(stream, tls, address.ip(), alpn);
+    let stream = deadline.bound("in the TLS handshake", Box::pin(shaking));
+    let stream = stream.await?.map_err(|error| format!("TLS: {error}"))?;
+    ask(stream, address, tls.hostname(), &check.probe, &deadline).await
+}
+
+/// `name` is what the endpoint was asked for by TLS.
+async fn ask(
+    stream: impl Connection,
+    address: SocketAddr,
+    name: Option<&str>,
+    probe: &HealthProbe,
+    deadline: &Deadline,
+) -> Result<String, String> {
+    let to = Asked { address, name };
+    match probe {
+        HealthProbe::Tcp(probe) => tcp::check(stream, probe, deadline).await,
+        HealthProbe::Http(probe) => http::check(stream, to, probe, deadline).await,
         // On the heap, for it is far larger than the others.
-        HealthProbe::Grpc(probe) => Box::pin(grpc::check(stream, address, probe, &deadline)).await,
+        HealthProbe::Grpc(probe) => Box::pin(grpc::check(stream, to, probe, deadline)).await,
+    }
+}
+
+/// Who is asked.
+struct Asked<'a> {
+    address: SocketAddr,
+    /// By TLS.
+    name: Option<&'a str>,
+}
+
+impl Asked<'_> {
+    /// Whom a request is for when the check does not say.
+    fn authority(&self) -> String {
+        let address = self.address.to_string();
+        self.name.map_or(address, str::to_owned)
+    }
+}
+
+/// What a question is asked on.
+trait Connection: AsyncRead + AsyncWrite + Unpin + Send {
+    /// The socket itself.
+    fn socket(&self) -> &TcpStream;
+}
+
+impl Connection for TcpStream {
+    fn socket(&self) -> &TcpStream {
+        self
+    }
+}
+
+impl Connection for TlsStream {
+    fn socket(&self) -> &TcpStream {
+        self.tcp()
     }
 }
 
@@ -71,9 +134,9 @@ fn broke_off(error: &io::Error) -> String {
 /// Once the answer is known nobody needs the connection: a reset leaves nothing behind at either end, where
 /// an orderly close would hold a port for a minute after each check. A bare connect is closed in order, since to
 /// the endpoint it is a client that said nothing, and a reset from one is an error in many a log.
-fn end_with_reset(stream: &TcpStream) {
+fn end_with_reset(stream: &impl Connection) {
     // Without it the connection is closed in order, which is as good.
-    let _ = stream.set_zero_linger();
+    let _ = stream.socket().set_zero_linger();
 }
 
 /// Bytes for people: in quotes, printable, not too many.

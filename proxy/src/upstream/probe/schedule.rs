@@ -10,6 +10,7 @@ use slab::Slab;
 use weir_config::model::{EndpointId, HealthCheck, ServiceName};
 use weir_decide::health::{self, Thresholds, Transition};
 
+use crate::tls::ClientTls;
 use crate::upstream::endpoint::{EndpointState, Health};
 
 /// The first wait for an endpoint that does not answer yet. The wait then grows with the endpoint's age, up
@@ -28,6 +29,8 @@ pub(super) struct Target {
     pub(super) state: Arc<EndpointState>,
     /// Shared by the endpoints of a service.
     pub(super) check: Arc<HealthCheck>,
+    /// How the service's endpoints are called.
+    pub(super) tls: Option<Arc<ClientTls>>,
 }
 
 /// A probe to run now.
@@ -36,6 +39,7 @@ pub(super) struct Job {
     pub(super) ticket: Ticket,
     pub(super) address: SocketAddr,
     pub(super) check: Arc<HealthCheck>,
+    pub(super) tls: Option<Arc<ClientTls>>,
 }
 
 /// One appointment of one endpoint; of no use once the endpoint is gone or has another.
@@ -79,7 +83,7 @@ impl Schedule {
             let known =
                 known.filter(|slot| Arc::ptr_eq(&self.entries[*slot].target.state, &target.state));
             match known {
-                Some(slot) => self.change(now, slot, target.check),
+                Some(slot) => self.change(now, slot, target),
                 None => {
                     if let Some(old) = self.slots.remove(&key) {
                         self.entries.remove(old);
@@ -118,11 +122,12 @@ impl Schedule {
             return None;
         }
         let Reverse((_, ticket)) = self.queue.pop()?;
-        let Target { state, check } = &self.entries[ticket.slot].target;
+        let Target { state, check, tls } = &self.entries[ticket.slot].target;
         Some(Job {
             ticket,
             address: state.address,
             check: Arc::clone(check),
+            tls: tls.clone(),
         })
     }
 
@@ -153,11 +158,14 @@ impl Schedule {
     }
 
     /// A changed check is held against the endpoint at once, unless a probe is running: then after it.
-    fn change(&mut self, now: Instant, slot: usize, check: Arc<HealthCheck>) {
+    fn change(&mut self, now: Instant, slot: usize, new: Target) {
         let entry = &mut self.entries[slot];
-        if entry.target.check != check {
-            entry.health.set_thresholds(Thresholds::from(&*check));
-            entry.target.check = check;
+        // Of what did not change, the same is taken over from one snapshot to the next.
+        let identity = |tls: &Option<Arc<ClientTls>>| tls.as_ref().map(Arc::as_ptr);
+        let same_tls = identity(&entry.target.tls) == identity(&new.tls);
+        if entry.target.check != new.check || !same_tls {
+            entry.health.set_thresholds(Thresholds::from(&*new.check));
+            entry.target = new;
             entry.to_spread = true;
             self.appoint(slot, now);
         }

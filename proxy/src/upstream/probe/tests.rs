@@ -83,7 +83,7 @@ async fn nowhere() -> SocketAddr {
 #[tokio::test]
 async fn a_container_is_admitted_soon_after_it_accepts() {
     let address = nowhere().await;
-    let prober = Prober::start();
+    let prober = Prober::start(&Suspects::default());
     let state = publish(&prober, address, Admission::Probe, None);
     until("the refusal is told", || {
         &*state.standing().reason == "connection refused"
@@ -99,7 +99,7 @@ async fn a_container_is_admitted_soon_after_it_accepts() {
 async fn an_http_probe_asks_for_the_path_and_obeys_the_status() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let prober = Prober::start();
+    let prober = Prober::start(&Suspects::default());
     let state = publish(&prober, address, Admission::Ready, Some(http()));
     let mut requests = Vec::new();
     for (turn, status) in ["204 No Content", "500 x", "500 x", "404 x"]
@@ -138,7 +138,7 @@ async fn an_endpoint_that_says_nothing_fails_in_time() {
         timeout: Duration::from_millis(30),
         ..http()
     };
-    let prober = Prober::start();
+    let prober = Prober::start(&Suspects::default());
     let state = publish(
         &prober,
         listener.local_addr().unwrap(),
@@ -156,7 +156,7 @@ async fn an_endpoint_that_says_nothing_fails_in_time() {
 async fn only_those_that_could_take_requests_are_probed() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let prober = Prober::start();
+    let prober = Prober::start(&Suspects::default());
     for admission in [
         Admission::NotReady(Arc::from("paused")),
         Admission::Draining,

@@ -13,12 +13,16 @@ pub(crate) struct Coverage {
     seen: BTreeSet<&'static str>,
 }
 
-const ALL: [&str; 22] = [
+const ALL: [&str; 26] = [
+    "accepts again",
     "active pass",
     "already ejected",
+    "by absence",
     "by failure percentage",
+    "by failure percentage of local origin",
     "by streak",
     "by success rate",
+    "by success rate of local origin",
     "endpoint permit",
     "endpoint permit refused",
     "expired",
@@ -65,9 +69,12 @@ impl Coverage {
     fn see(&mut self, event: &Event) {
         let name = match event {
             Event::Judged { verdict, .. } => return self.see_verdict(*verdict, "by streak"),
+            Event::Absent { verdict, .. } => return self.see_verdict(*verdict, "by absence"),
             Event::Changed(Change::Detected { cause, verdict, .. }) => {
                 let by = match cause.label() {
                     "success_rate" => "by success rate",
+                    "success_rate_local_origin" => "by success rate of local origin",
+                    "failure_percentage_local_origin" => "by failure percentage of local origin",
                     _ => "by failure percentage",
                 };
                 return self.see_verdict(*verdict, by);
@@ -75,6 +82,7 @@ impl Coverage {
             Event::Changed(Change::Returned { end, .. }) => match end {
                 End::Expired => "expired",
                 End::ActivePass => "active pass",
+                End::Accepts => "accepts again",
                 End::Needed => "needed",
                 End::Manual => "manual end",
             },

@@ -1,10 +1,10 @@
 //! Ejections, followed by a model that keeps a plain list and Envoy's formulas as they are published.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use weir_config::model::OutlierDetection;
-use weir_decide::outlier::{Change, End, Manual, Outcome, Refusal, Streak, Verdict};
+use weir_decide::outlier::{Change, Check, End, Manual, Outcome, Proof, Refusal, Streak, Verdict};
 
 use super::Law;
 use crate::event::{Event, Id};
@@ -13,6 +13,8 @@ use crate::world::World;
 #[derive(Default)]
 pub(crate) struct Ejections {
     known: BTreeMap<Id, Known>,
+    /// Whose last ejection by the policy was for a streak.
+    by_streak: BTreeSet<Id>,
     /// Whose ejection someone just ended.
     let_in: Option<Id>,
 }
@@ -22,6 +24,10 @@ pub(crate) struct Ejections {
 struct Known {
     out: Option<Out>,
     failing: bool,
+    /// A connection was accepted, and nothing speaks against the endpoint beside its ejection.
+    accepts: bool,
+    /// A question was answered, and the policy lets that count.
+    answers: bool,
     times: u32,
     returned: Option<Duration>,
     /// Failures since it last succeeded or came back, or was new.
@@ -31,6 +37,9 @@ struct Known {
 #[derive(Debug, Clone, Copy)]
 struct Out {
     manual: bool,
+    /// For accepting no connection.
+    absent: bool,
+    since: Duration,
     until: Option<Duration>,
 }
 
@@ -82,12 +91,31 @@ impl Ejections {
                     self.streak_is_long_enough(id, streak, &world.policy);
                 }
                 self.judged(id, verdict, at, &world.policy);
+                if verdict.is_enforced() {
+                    self.by_streak.insert(id);
+                }
             }
             Event::Changed(Change::Detected { key, verdict, .. }) => {
                 self.judged(key, verdict, at, &world.policy);
+                if verdict.is_enforced() {
+                    self.by_streak.remove(&key);
+                }
             }
             Event::Changed(Change::Returned { key, end }) => self.returned(key, end, at),
-            Event::Checked { id, passing } => self.get(id).failing = !passing,
+            Event::Checked { id, check } => {
+                let known = self.get(id);
+                known.failing = check == Check::Failing;
+                known.accepts = !known.failing;
+                known.answers =
+                    check == Check::Passing(Proof::Answers) && world.policy.check_ends_ejection;
+            }
+            Event::Absent { id, since, verdict } => {
+                self.absent(id, since, verdict, at, &world.policy)
+            }
+            Event::Found { id } => {
+                let known = self.get(id);
+                (known.accepts, known.answers) = (!known.failing, false);
+            }
             Event::Ejected {
                 id,
                 manual,
@@ -145,6 +173,22 @@ impl Ejections {
         }
     }
 
+    /// Who accepts nothing is ejected as for a streak; a streak that was faster was of the same fault.
+    fn absent(
+        &mut self,
+        id: Id,
+        since: Duration,
+        verdict: Verdict,
+        at: Duration,
+        policy: &OutlierDetection,
+    ) {
+        self.judged(id, verdict, at, policy);
+        let by_streak = self.by_streak.contains(&id);
+        if let Some(out) = &mut self.get(id).out {
+            out.absent |= verdict.is_enforced() || (by_streak && out.since >= since);
+        }
+    }
+
     fn refusal(&self, id: Id, policy: &OutlierDetection) -> Option<Refusal> {
         let (members, out) = (self.known.len(), self.out());
         let percent = match policy.max_ejection_percent {
@@ -195,6 +239,8 @@ impl Ejections {
         );
         known.out = Some(Out {
             manual: false,
+            absent: false,
+            since: at,
             until: Some(until),
         });
     }
@@ -206,6 +252,8 @@ impl Ejections {
         if refused.is_none() {
             self.get(id).out = Some(Out {
                 manual: true,
+                absent: false,
+                since: Duration::ZERO,
                 until: manual.until,
             });
         }
@@ -219,7 +267,9 @@ impl Ejections {
         let out = out.unwrap_or_else(|| panic!("{id} returned and was not out"));
         let just = match end {
             End::Expired => out.until.is_some_and(|until| until <= at),
-            End::ActivePass => !out.manual && !known.failing,
+            End::ActivePass => !out.manual && known.answers,
+            // Not the second time in a row.
+            End::Accepts => out.absent && known.accepts && known.times <= 1,
             End::Needed => !out.manual && !known.failing && !serving,
             End::Manual => let_in,
         };

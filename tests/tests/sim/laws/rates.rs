@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use weir_config::model::{FailurePercentage, OutlierDetection, SuccessRate};
-use weir_decide::outlier::{Cause, Change, Verdict, Window};
+use weir_decide::outlier::{Cause, Change, Origin, Verdict, Window};
 
 use super::Law;
 use crate::event::{Event, Id};
@@ -13,7 +13,13 @@ use crate::world::World;
 pub(crate) struct Rates {
     out: BTreeSet<Id>,
     /// The interval whose changes are being read, and who was found so far.
-    open: Option<(Vec<(Id, Window)>, Found)>,
+    open: Option<Open>,
+}
+
+struct Open {
+    windows: Vec<(Id, Window)>,
+    of_answers: Found,
+    of_local_origin: Found,
 }
 
 #[derive(Default)]
@@ -23,6 +29,7 @@ struct Found {
     by_failure: BTreeSet<Id>,
 }
 
+#[derive(Default)]
 struct Expected {
     /// How far below the threshold each lies, in points.
     below: BTreeMap<Id, f64>,
@@ -41,10 +48,19 @@ impl Law for Rates {
             }
             match &entry.event {
                 Event::Interval { windows } => {
-                    self.open = Some((windows.clone(), Found::default()));
+                    self.open = Some(Open {
+                        windows: windows.clone(),
+                        of_answers: Found::default(),
+                        of_local_origin: Found::default(),
+                    });
                 }
                 Event::Members { ids } => self.out.retain(|id| ids.contains(id)),
                 Event::Judged {
+                    id,
+                    verdict: Verdict::Ejected { .. },
+                    ..
+                }
+                | Event::Absent {
                     id,
                     verdict: Verdict::Ejected { .. },
                     ..
@@ -75,11 +91,12 @@ impl Rates {
                 cause,
                 verdict,
             } => {
-                let out = &self.out;
-                let (windows, found) = self.open.as_mut().expect("rates are judged by interval");
-                found
-                    .expected
-                    .get_or_insert_with(|| Expected::of(windows, out, policy));
+                let open = self.open.as_mut().expect("rates are judged by interval");
+                let of = match cause {
+                    Cause::SuccessRate { of, .. } | Cause::FailurePercentage { of, .. } => *of,
+                    other => panic!("an interval judges rates: {other}"),
+                };
+                let found = open.found(of, &self.out, policy);
                 match cause {
                     Cause::SuccessRate { .. } => found.by_success.insert(*key),
                     _ => found.by_failure.insert(*key),
@@ -92,22 +109,61 @@ impl Rates {
     }
 
     fn close(&mut self, policy: &OutlierDetection) {
-        let Some((windows, found)) = self.open.take() else {
+        let Some(mut open) = self.open.take() else {
             return;
         };
-        let expected = found
-            .expected
-            .unwrap_or_else(|| Expected::of(&windows, &self.out, policy));
-        assert_eq!(found.by_failure, expected.failing, "{windows:?}");
+        open.found(Origin::Local, &self.out, policy);
+        let Open {
+            windows,
+            of_answers,
+            of_local_origin,
+        } = open;
+        of_answers.compare(&windows);
+        of_local_origin.compare(&windows);
+    }
+}
+
+impl Open {
+    /// What was found by the rates of that origin, with what is to be: of answers first, and of local origin where it is
+    /// split off, without those that the first have ejected.
+    fn found(&mut self, of: Origin, out: &BTreeSet<Id>, policy: &OutlierDetection) -> &mut Found {
+        let answers = || Expected::of(&self.windows, out, policy);
+        self.of_answers.expected.get_or_insert_with(answers);
+        if of == Origin::External {
+            return &mut self.of_answers;
+        }
+        let local = || {
+            if !policy.split_local_origin {
+                return Expected::default();
+            }
+            let windows = self.windows.iter().map(|&(id, window)| {
+                let local = Window {
+                    total: window.total + window.unanswered,
+                    success: window.total,
+                    unanswered: 0,
+                };
+                (id, local)
+            });
+            Expected::of(&windows.collect::<Vec<_>>(), out, policy)
+        };
+        self.of_local_origin.expected.get_or_insert_with(local);
+        &mut self.of_local_origin
+    }
+}
+
+impl Found {
+    fn compare(&self, windows: &[(Id, Window)]) {
+        let expected = self.expected.as_ref().expect("what is to be found");
+        assert_eq!(self.by_failure, expected.failing, "{windows:?}");
         for (id, below) in &expected.below {
             // Rounding decides at the threshold itself.
             if below.abs() > 1e-6 {
-                let is_found = found.by_success.contains(id);
+                let is_found = self.by_success.contains(id);
                 assert_eq!(is_found, *below > 0.0, "{id} of {windows:?}");
             }
         }
         let judged = |id| expected.below.contains_key(id);
-        assert!(found.by_success.iter().all(judged), "{windows:?}");
+        assert!(self.by_success.iter().all(judged), "{windows:?}");
     }
 }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use rand::RngExt;
+use weir_decide::outlier::{Check, Proof};
 
 use super::World;
 use crate::event::{Event, Id};
@@ -62,7 +63,10 @@ impl World {
             let Some(endpoint) = self.fleet.get_mut(&id) else {
                 continue;
             };
-            let passed = endpoint.mood.passes_check(self.now);
+            let passed = match self.proof {
+                Proof::Answers => endpoint.mood.passes_check(self.now),
+                Proof::Accepts => endpoint.mood.accepts(self.now),
+            };
             endpoint.health.on_probe(passed);
             let up = endpoint.health.is_up();
             if passed || !up {
@@ -72,8 +76,28 @@ impl World {
     }
 
     pub(super) fn say_health(&mut self, id: Id, passing: bool) {
-        let change = self.detector.on_active_check(&id, passing, self.now);
-        self.tell(Event::Checked { id, passing });
+        let check = match passing {
+            true => Check::Passing(self.proof),
+            false => Check::Failing,
+        };
+        let change = self.detector.on_active_check(&id, check, self.now);
+        self.tell(Event::Checked { id, check });
         self.apply(change);
+    }
+
+    /// Somebody is looked at: found absent often enough, or found there again.
+    pub(super) fn look(&mut self) {
+        let Some(id) = self.any_member() else { return };
+        if self.fleet[&id].mood.accepts(self.now) {
+            let change = self.detector.on_accepting(&id, self.now);
+            self.tell(Event::Found { id });
+            self.apply(change);
+            return;
+        }
+        let since = self.now.saturating_sub(Duration::from_millis(300));
+        let verdict = self
+            .detector
+            .on_unreachable(&id, 3, since, self.now, &mut self.rng);
+        self.tell(Event::Absent { id, since, verdict });
     }
 }

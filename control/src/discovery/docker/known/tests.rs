@@ -1,16 +1,14 @@
 use bollard::models::{EventActor, EventMessageTypeEnum};
 
 use super::*;
-use crate::discovery::docker::engine::EngineError;
+use crate::discovery::engine::EngineError;
 
 fn known() -> Known {
     let settings = DockerSettings {
         endpoint: "unix:///nowhere".into(),
-        network: None,
-        hold: Duration::from_secs(10),
-        allow_loopback_endpoints: false,
+        ..DockerSettings::default()
     };
-    Known::new(settings, Some("0000".into()))
+    Known::new(settings, Some("0000".into()), false)
 }
 
 fn listed(known: &Known, ids: &[&str]) -> Listed {
@@ -180,7 +178,7 @@ fn a_task_whose_service_opts_out_is_not_held_as_missing() {
 fn a_task_whose_services_labels_are_not_known_says_so() {
     let mut known = known();
     let mut list = listed(&known, &["aaaa"]);
-    list.summaries[0].labels = Some([(swarm::SERVICE_ID.to_owned(), "s1".to_owned())].into());
+    list.summaries[0].labels = Some([(services::SERVICE_ID.to_owned(), "s1".to_owned())].into());
     let refused = EngineError::Refused {
         status: 503,
         message: String::new(),

@@ -128,14 +128,12 @@ fn weights_of_nothing_are_left_out_unless_all_are() {
 }
 
 #[test]
-fn a_ring_has_the_points_asked_for_and_never_more_than_half_a_million() {
+fn a_ring_has_the_points_asked_for_and_never_more_than_a_million() {
     let size = |count: usize, weight: u32, min_size| {
         let ids = ids(count);
-        let kind = model::HashTable::Ring { min_size };
-        match HashTable::new(kind, &members(&ids, |_| weight)).places {
-            Places::Ring(ring) => ring.len() as u64,
-            Places::Maglev(_) => 0,
-        }
+        let entry = |id| Entry { at: 0, id, weight };
+        let entries: Vec<_> = ids.iter().map(|id| entry(id.as_str())).collect();
+        ring::counts(&entries, min_size).iter().sum::<u64>()
     };
     assert_eq!(size(1, 10, 1024), 1024);
     assert_eq!(size(3, 10, 1024), 3 * 1024);
@@ -147,6 +145,48 @@ fn a_ring_has_the_points_asked_for_and_never_more_than_half_a_million() {
             (ring::MOST_POINTS / 2..=ring::MOST_POINTS).contains(&points),
             "{points}"
         );
+    }
+}
+
+#[test]
+fn a_ring_takes_the_same_room_for_one_endpoint_as_for_ten_thousand() {
+    // So that a pick from it costs the same.
+    let room = |count: usize| {
+        let ids = ids(count);
+        match HashTable::new(RING, &members(&ids, |_| 10)).places {
+            Places::Ring(ring) => ring.room(),
+            Places::Maglev(_) => 0,
+        }
+    };
+    for count in [1, 10, 1000, 10_000] {
+        assert_eq!(room(count), 1 << 19, "bytes for {count}");
+    }
+}
+
+#[test]
+fn indices_beyond_sixteen_bits_are_found() {
+    let ids = ids(70_000);
+    // All others weigh nothing: the ring is of one alone, whose index is large.
+    let all = members(&ids, |n| u32::from(n == 69_999) * 10);
+    let table = HashTable::new(RING, &all);
+    assert!(keys().all(|key| table.find(key, |_| true) == Some(69_999)));
+}
+
+#[test]
+fn shares_of_a_ring_are_as_even_as_documented() {
+    let keys = 500_000u64;
+    for (count, percent) in [(10, 3.5), (100, 4.0), (1000, 7.0), (10_000, 20.0)] {
+        let ids = ids(count);
+        let table = HashTable::new(RING, &members(&ids, |_| 10));
+        let mut counts = vec![0f64; count];
+        for key in 0..keys {
+            counts[table.find(hash_key(&key.to_le_bytes()), |_| true).unwrap()] += 1.0;
+        }
+        let mean = keys as f64 / count as f64;
+        let variance = counts.iter().map(|n| (n - mean).powi(2)).sum::<f64>() / count as f64;
+        // Less what chance in drawing the keys adds.
+        let deviation = (variance - mean).max(0.0).sqrt() / mean * 100.0;
+        assert!(deviation < percent, "{deviation}% with {count}");
     }
 }
 

@@ -56,11 +56,14 @@ fn the_last_one_is_the_last_that_serves() {
         ..configured()
     };
     let mut detector = detector(all, 3);
-    assert_eq!(detector.on_active_check(&0, false, secs(1)), None);
-    assert_eq!(detector.on_active_check(&1, false, secs(1)), None);
+    assert_eq!(detector.on_active_check(&0, Check::Failing, secs(1)), None);
+    assert_eq!(detector.on_active_check(&1, Check::Failing, secs(1)), None);
     let why = Refusal::LastOne;
     assert_eq!(streak(&mut detector, 2, 2), Verdict::Refused { why });
-    assert_eq!(detector.on_active_check(&1, true, secs(3)), None);
+    assert_eq!(
+        detector.on_active_check(&1, Check::Passing(Proof::Answers), secs(3)),
+        None
+    );
     assert!(streak(&mut detector, 2, 4).is_enforced());
 }
 
@@ -77,8 +80,8 @@ fn where_nobody_is_left_to_serve_the_ejected_one_due_first_comes_back() {
     streak(&mut detector, 0, 10);
     streak(&mut detector, 2, 5);
     // 2 would be the first, and a check keeps it out anyway.
-    assert_eq!(detector.on_active_check(&2, false, secs(21)), None);
-    let back = detector.on_active_check(&3, false, secs(22));
+    assert_eq!(detector.on_active_check(&2, Check::Failing, secs(21)), None);
+    let back = detector.on_active_check(&3, Check::Failing, secs(22));
     assert_eq!(back, Some(returned(0, End::Needed)));
     assert_eq!(
         detector.set_members([1, 2, 3], secs(23)),
@@ -171,15 +174,128 @@ fn an_active_pass_ends_an_ejection_of_what_is_not_failing_actively() {
     // semantics 8
     let mut detector = detector(configured(), 4);
     streak(&mut detector, 0, 0);
-    assert_eq!(detector.on_active_check(&0, false, secs(1)), None);
+    assert_eq!(detector.on_active_check(&0, Check::Failing, secs(1)), None);
     assert!(detector.is_ejected(&0));
     // Up again by its own thresholds.
     assert_eq!(
-        detector.on_active_check(&0, true, secs(2)),
+        detector.on_active_check(&0, Check::Passing(Proof::Answers), secs(2)),
         Some(returned(0, End::ActivePass))
     );
-    assert_eq!(detector.on_active_check(&0, true, secs(3)), None);
-    assert_eq!(detector.on_active_check(&9, true, secs(3)), None);
+    assert_eq!(
+        detector.on_active_check(&0, Check::Passing(Proof::Answers), secs(3)),
+        None
+    );
+    assert_eq!(
+        detector.on_active_check(&9, Check::Passing(Proof::Answers), secs(3)),
+        None
+    );
+}
+
+fn unreachable(detector: &mut Detector<u32>, key: u32, since: u64, now: u64) -> Verdict {
+    detector.on_unreachable(&key, 3, secs(since), secs(now), &mut rng())
+}
+
+#[test]
+fn a_bare_connect_ends_only_the_ejection_of_one_that_accepted_none() {
+    // semantics 8: ours.
+    let accepts = Check::Passing(Proof::Accepts);
+    let mut detector = detector(configured(), 4);
+    streak(&mut detector, 0, 0);
+    assert_eq!(detector.on_active_check(&0, accepts, secs(1)), None);
+    assert!(detector.is_ejected(&0), "it accepted all the time");
+    assert!(unreachable(&mut detector, 1, 2, 2).is_enforced());
+    assert_eq!(
+        detector.on_active_check(&1, accepts, secs(3)),
+        Some(returned(1, End::Accepts))
+    );
+    assert_eq!(detector.on_active_check(&1, accepts, secs(4)), None);
+}
+
+#[test]
+fn a_check_ends_no_ejection_where_the_policy_says_so_but_that_of_one_that_accepted_none() {
+    // semantics 8 (Envoy, successful_active_health_check_uneject_host)
+    let answers = Check::Passing(Proof::Answers);
+    let policy = OutlierDetection {
+        check_ends_ejection: false,
+        ..configured()
+    };
+    let mut detector = detector(policy, 4);
+    streak(&mut detector, 0, 0);
+    assert_eq!(detector.on_active_check(&0, answers, secs(1)), None);
+    assert_eq!(tick(&mut detector, 40), [returned(0, End::Expired)]);
+    assert!(unreachable(&mut detector, 1, 41, 41).is_enforced());
+    assert_eq!(
+        detector.on_active_check(&1, answers, secs(42)),
+        Some(returned(1, End::Accepts))
+    );
+}
+
+#[test]
+fn one_that_accepted_nothing_twice_in_a_row_sits_its_time_out() {
+    // semantics 1
+    let mut detector = detector(configured(), 4);
+    assert!(unreachable(&mut detector, 0, 1, 1).is_enforced());
+    let back = Some(returned(0, End::Accepts));
+    assert_eq!(detector.on_accepting(&0, secs(2)), back);
+    assert!(unreachable(&mut detector, 0, 3, 3).is_enforced());
+    assert_eq!(detector.on_accepting(&0, secs(4)), None);
+    assert_eq!(tick(&mut detector, 62), []);
+    // 60 s, and up to 6 more.
+    assert_eq!(tick(&mut detector, 70), [returned(0, End::Expired)]);
+    // An interval in peace, and another: forgiven.
+    assert!(tick(&mut detector, 80).is_empty() && tick(&mut detector, 90).is_empty());
+    assert!(unreachable(&mut detector, 0, 91, 91).is_enforced());
+    assert_eq!(
+        detector.on_accepting(&0, secs(92)),
+        Some(returned(0, End::Accepts))
+    );
+}
+
+#[test]
+fn a_streak_that_was_faster_than_the_looks_is_of_the_same_fault() {
+    let mut detector = detector(configured(), 4);
+    let why = Refusal::AlreadyEjected;
+    streak(&mut detector, 0, 5);
+    let until = detector
+        .explain(&0)
+        .and_then(|s| s.ejection)
+        .and_then(|e| e.until);
+    assert_eq!(
+        unreachable(&mut detector, 0, 5, 6),
+        Verdict::Refused { why }
+    );
+    let known = detector.explain(&0).and_then(|s| s.ejection).expect("out");
+    assert_eq!(
+        (known.cause, known.until),
+        (Cause::Unreachable { looks: 3 }, until)
+    );
+    assert_eq!(
+        detector.on_accepting(&0, secs(7)),
+        Some(returned(0, End::Accepts))
+    );
+    // One from before the fault began is of another.
+    streak(&mut detector, 1, 8);
+    assert_eq!(
+        unreachable(&mut detector, 1, 9, 10),
+        Verdict::Refused { why }
+    );
+    assert_eq!(detector.on_accepting(&1, secs(11)), None);
+    // Nor is one by hand.
+    assert_eq!(detector.eject(&2, Manual::default(), secs(12)), Ok(None));
+    assert_eq!(
+        unreachable(&mut detector, 2, 12, 13),
+        Verdict::Refused { why }
+    );
+    assert_eq!(detector.on_accepting(&2, secs(14)), None);
+}
+
+#[test]
+fn one_whose_check_fails_does_not_return_for_accepting() {
+    // semantics 8
+    let mut detector = detector(configured(), 4);
+    assert!(unreachable(&mut detector, 0, 1, 1).is_enforced());
+    assert_eq!(detector.on_active_check(&0, Check::Failing, secs(2)), None);
+    assert_eq!(detector.on_accepting(&0, secs(3)), None);
 }
 
 #[test]
@@ -187,12 +303,12 @@ fn a_check_that_is_gone_keeps_nobody_out_and_ends_no_ejection() {
     // semantics 14
     let mut detector = detector(configured(), 2);
     streak(&mut detector, 0, 0);
-    assert_eq!(detector.on_active_check(&0, false, secs(1)), None);
+    assert_eq!(detector.on_active_check(&0, Check::Failing, secs(1)), None);
     detector.forget_active_check(&0);
     assert!(detector.is_ejected(&0));
     // It may serve again, so it is called back when the other one cannot.
     assert_eq!(
-        detector.on_active_check(&1, false, secs(2)),
+        detector.on_active_check(&1, Check::Failing, secs(2)),
         Some(returned(0, End::Needed))
     );
 }
@@ -201,7 +317,10 @@ fn a_check_that_is_gone_keeps_nobody_out_and_ends_no_ejection() {
 fn a_manual_ejection_ends_by_hand_or_at_its_time_and_by_nothing_else() {
     let mut detector = detector(configured(), 3);
     assert_eq!(detector.eject(&0, Manual::default(), secs(1)), Ok(None));
-    assert_eq!(detector.on_active_check(&0, true, secs(2)), None);
+    assert_eq!(
+        detector.on_active_check(&0, Check::Passing(Proof::Answers), secs(2)),
+        None
+    );
     assert_eq!(tick(&mut detector, 100_000), []);
     let back = Some(returned(0, End::Manual));
     assert_eq!(detector.uneject(&0, secs(100_001)), back);
@@ -263,7 +382,7 @@ fn a_change_of_members_or_policy_keeps_everything_of_those_that_stay() {
     // semantics 14
     let mut detector = detector(configured(), 12);
     streak(&mut detector, 3, 0);
-    detector.on_active_check(&4, false, secs(1));
+    detector.on_active_check(&4, Check::Failing, secs(1));
     let (three, four) = (detector.explain(&3).cloned(), detector.explain(&4).cloned());
     assert_eq!(detector.set_members(2..30, secs(2)), None);
     detector.set_policy(OutlierDetection::default());
@@ -300,6 +419,7 @@ fn each_window_is_asked_once_whether_its_endpoint_is_out_or_not() {
             Window {
                 total: 4,
                 success: u64::from(key),
+                unanswered: 0,
             }
         },
         secs(10),

@@ -107,8 +107,8 @@ fn a_length_takes_its_bytes_and_no_more() {
     );
     let mut close = Decoder::new(Framing::Close);
     assert_eq!(close.decode(&mut b"abc".to_vec()).unwrap().data, 0..3);
-    assert!(close.end_of_input());
-    assert!(!Decoder::new(Framing::Length(1)).end_of_input());
+    assert!(close.end_of_input(false));
+    assert!(!Decoder::new(Framing::Length(1)).end_of_input(false));
 }
 
 proptest! {

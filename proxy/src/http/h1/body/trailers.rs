@@ -97,3 +97,8 @@ fn keep(line: &[u8]) -> Result<bool, BodyError> {
     let forbidden = FORBIDDEN.iter().any(|f| name.eq_ignore_ascii_case(f));
     Ok(!forbidden && Known::of(name) == Known::Other && check_alias(name).is_ok())
 }
+
+/// The same of a trailer that came in a frame; what is no field may not be passed on either.
+pub(crate) fn is_forwardable(line: &[u8]) -> bool {
+    keep(line).unwrap_or(false)
+}

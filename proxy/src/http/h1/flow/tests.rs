@@ -5,6 +5,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 use super::super::tap::MAX_COPY;
 use super::*;
+use crate::socket::Socket;
 
 async fn pair() -> (TcpStream, TcpStream) {
     let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
@@ -16,8 +17,9 @@ async fn pair() -> (TcpStream, TcpStream) {
 /// A kept body from a client to one endpoint after another.
 struct Bench {
     client: TcpStream,
-    from: TcpStream,
+    from: Socket,
     flow: Flow,
+    encoding: Encoding,
 }
 
 impl Bench {
@@ -26,13 +28,19 @@ impl Bench {
         let pool = Rc::new(BufferPool::default());
         let mut flow = Flow::new(Vec::new(), pool.none(), framing, encoding, &pool);
         flow.keep();
-        Self { client, from, flow }
+        Self {
+            client,
+            from: Socket::Plain(from),
+            flow,
+            encoding,
+        }
     }
 
     /// Sends what there is to a new endpoint, until that many bytes of data have moved; what the endpoint got.
     async fn pass_on(&mut self, moved: u64) -> String {
-        let (mut to, mut endpoint) = pair().await;
-        self.flow.restart(b"HEAD\r\n".to_vec());
+        let (to, mut endpoint) = pair().await;
+        let mut to = Socket::Plain(to);
+        self.flow.restart(b"HEAD\r\n".to_vec(), self.encoding);
         let (mut from, _) = self.from.split();
         let (_, mut up) = to.split();
         let flow = &mut self.flow;

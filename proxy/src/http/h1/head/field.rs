@@ -36,8 +36,12 @@ pub enum Known {
     ForwardedFor,
     ForwardedProto,
     ForwardedHost,
-    /// Forwarded, X-Real-IP, and the X-Forwarded-* that we do not set ourselves.
+    /// Forwarded, X-Real-IP, Client-Cert, Client-Cert-Chain, and the X-Forwarded-* that we do not set ourselves.
     ForwardedOther,
+    /// X-Forwarded-Client-Cert.
+    ForwardedClientCert,
+    /// `Client-Cert` and its chain.
+    ClientCert,
     RequestId,
     TraceParent,
     Via,
@@ -63,6 +67,8 @@ impl Known {
             (9, b'x') if is("x-real-ip") => Self::ForwardedOther,
             (10, b'c') if is("connection") => Self::Connection,
             (10, b'k') if is("keep-alive") => Self::HopByHop,
+            // RFC 9440: what a proxy says of its client's certificate.
+            (11, b'c') if is("client-cert") => Self::ClientCert,
             (11, b't') if is("traceparent") => Self::TraceParent,
             (12, b'x') if is("x-request-id") => Self::RequestId,
             (14, b'c') if is("content-length") => Self::ContentLength,
@@ -70,8 +76,10 @@ impl Known {
             (15, b'x') if is("x-forwarded-for") => Self::ForwardedFor,
             (16, b'p') if is("proxy-connection") => Self::HopByHop,
             (16, b'x') if is("x-forwarded-host") => Self::ForwardedHost,
+            (17, b'c') if is("client-cert-chain") => Self::ClientCert,
             (17, b't') if is("transfer-encoding") => Self::TransferEncoding,
             (17, b'x') if is("x-forwarded-proto") => Self::ForwardedProto,
+            (23, b'x') if is("x-forwarded-client-cert") => Self::ForwardedClientCert,
             (13.., b'x') if name[..12].eq_ignore_ascii_case(b"x-forwarded-") => {
                 Self::ForwardedOther
             }
@@ -97,6 +105,8 @@ impl Known {
                 | Self::ForwardedProto
                 | Self::ForwardedHost
                 | Self::ForwardedOther
+                | Self::ForwardedClientCert
+                | Self::ClientCert
                 | Self::RequestId
         )
     }

@@ -18,7 +18,7 @@ pub struct RequestHead {
     pub method: Span,
     pub kind: Method,
     pub target: Target,
-    /// 0 or 1.
+    /// 0 or 1; 2 where it came over HTTP/2 and this is how it reads in HTTP/1.
     pub minor: u8,
     pub host: HostSource,
     pub framing: Framing,
@@ -33,6 +33,18 @@ pub struct RequestHead {
     pub fields: Vec<Field>,
     /// Bytes of the whole head.
     pub len: usize,
+}
+
+impl RequestHead {
+    /// Whether the client takes trailers (RFC 9110, section 10.1.4); `bytes`: what the head was parsed from.
+    #[must_use]
+    pub fn wants_trailers(&self, bytes: &[u8]) -> bool {
+        let mut said = (self.fields.iter()).filter(|field| field.name.len() == 2);
+        said.any(|field| {
+            let is_te = field.name.get(bytes).eq_ignore_ascii_case(b"te");
+            is_te && field.value.get(bytes).eq_ignore_ascii_case(b"trailers")
+        })
+    }
 }
 
 /// The methods that a proxy treats apart; all others are [`Method::Other`].
@@ -161,9 +173,7 @@ pub fn parse_request(
     {
         // RFC 9110, section 9.3.1: it has no defined meaning, and some origins leave it unread, to be taken for
         // the next request.
-        return Err(HeadError::Framing(
-            "a GET or HEAD with a body; allowGetBody on the listener lets it pass",
-        ));
+        return Err(HeadError::GetBody);
     }
     read_target(whole, target.as_bytes(), head)?;
     check_host(whole, head)?;
@@ -392,6 +402,11 @@ fn check_host(whole: &[u8], head: &RequestHead) -> Result<(), HeadError> {
 /// A name or address with an optional port, and nothing else (RFC 3986, section 3.2, less userinfo).
 fn check_authority(authority: &[u8]) -> Result<(), HeadError> {
     let bad = || HeadError::Host("it is not a name or an address with an optional port");
+    // Most are a name alone: all of it is looked at, without a branch for each byte.
+    let is_name = |bytes: &[u8]| (bytes.iter()).fold(true, |fits, b| fits & HOST[usize::from(*b)]);
+    if (1..=253).contains(&authority.len()) && is_name(authority) {
+        return Ok(());
+    }
     let (host, port) = match authority.first() {
         Some(b'[') => {
             let end = memchr::memchr(b']', authority).ok_or_else(bad)?;
@@ -406,7 +421,7 @@ fn check_authority(authority: &[u8]) -> Result<(), HeadError> {
         [b'[', inner @ .., b']'] => {
             std::str::from_utf8(inner).is_ok_and(|text| text.parse::<std::net::Ipv6Addr>().is_ok())
         }
-        name => !name.is_empty() && name.len() <= 253 && name.iter().all(|b| HOST[usize::from(*b)]),
+        name => (1..=253).contains(&name.len()) && is_name(name),
     };
     let port_fits = match port {
         [] => true,

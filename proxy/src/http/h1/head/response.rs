@@ -18,6 +18,8 @@ pub struct ResponseHead {
     pub reason: Span,
     pub minor: u8,
     pub framing: Framing,
+    /// The length was not said, but follows from where the answer ended.
+    pub length_implied: bool,
     /// Whether the origin keeps the connection.
     pub keep_alive: bool,
     /// The protocol that a 101 changes to.
@@ -27,10 +29,24 @@ pub struct ResponseHead {
 }
 
 impl ResponseHead {
+    /// Leaves out a length that the endpoint did not say, where the end of the head says that there is no body.
+    pub(crate) fn drop_implied_length(&mut self) {
+        if self.length_implied {
+            drop_lengths(self);
+        }
+    }
+
     /// Whether another head follows for the same request (RFC 9110, section 15.2).
     #[must_use]
     pub fn is_interim(&self) -> bool {
         (100..200).contains(&self.status) && self.status != 101
+    }
+
+    /// Takes fields of that name out: we say it ourselves. `buf` is what the head was parsed from.
+    pub(crate) fn drop_named(&mut self, name: &str, buf: &[u8]) {
+        for field in &mut self.fields {
+            field.drop |= field.name.get(buf).eq_ignore_ascii_case(name.as_bytes());
+        }
     }
 }
 
@@ -92,6 +108,7 @@ fn read_fields(
 ) -> Result<(), HeadError> {
     head.fields.clear();
     head.upgrade = None;
+    head.length_implied = false;
     head.keep_alive = head.minor == 1;
     let mut framing = FramingFields::default();
     let mut has_connection = false;

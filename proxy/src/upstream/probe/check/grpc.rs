@@ -3,15 +3,12 @@
 //!
 //! Its two messages have one field each, so they are written and read by hand.
 
-use std::net::SocketAddr;
-
 use bytes::Bytes;
 use h2::client::SendRequest;
 use http::{HeaderMap, Request, Uri};
-use tokio::net::TcpStream;
 use weir_config::model::GrpcProbe;
 
-use super::{Deadline, end_with_reset, quoted};
+use super::{Asked, Connection, Deadline, end_with_reset, quoted};
 
 /// `HealthCheckResponse` has two bytes; what is longer than this is something else.
 const MAX_MESSAGE: usize = 4 * 1024;
@@ -44,30 +41,27 @@ const CODES: [&str; 17] = [
 ];
 
 pub(super) async fn check(
-    stream: TcpStream,
-    address: SocketAddr,
+    stream: impl Connection,
+    to: Asked<'_>,
     probe: &GrpcProbe,
     deadline: &Deadline,
 ) -> Result<String, String> {
     end_with_reset(&stream);
-    let request = request(probe, address, deadline)?;
+    let request = request(probe, &to, deadline)?;
     let question = question(&probe.service);
     deadline
         .bound("waiting for the answer", ask(stream, request, question))
         .await?
 }
 
-fn request(
-    probe: &GrpcProbe,
-    address: SocketAddr,
-    deadline: &Deadline,
-) -> Result<Request<()>, String> {
+fn request(probe: &GrpcProbe, to: &Asked<'_>, deadline: &Deadline) -> Result<Request<()>, String> {
     let authority = probe
         .authority
         .as_deref()
-        .map_or_else(|| address.to_string(), str::to_owned);
+        .map_or_else(|| to.authority(), str::to_owned);
+    let scheme = if to.name.is_some() { "https" } else { "http" };
     let uri = Uri::builder()
-        .scheme("http")
+        .scheme(scheme)
         .authority(authority)
         .path_and_query("/grpc.health.v1.Health/Check")
         .build();
@@ -84,7 +78,11 @@ fn request(
     .map_err(|error| format!("the check cannot be asked: {error}"))
 }
 
-async fn ask(stream: TcpStream, request: Request<()>, question: Bytes) -> Result<String, String> {
+async fn ask(
+    stream: impl Connection,
+    request: Request<()>,
+    question: Bytes,
+) -> Result<String, String> {
     let (client, connection) = h2::client::Builder::new()
         .enable_push(false)
         .max_header_list_size(MAX_HEAD_BYTES)

@@ -4,14 +4,14 @@
 //! there does not pass here.
 
 use std::fmt::Write as _;
-use std::net::SocketAddr;
 
 use memchr::memmem;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 use weir_config::model::{BodyMatch, HttpProbe, Limits, ProbeMethod};
 
-use super::{Deadline, MAX_LOOKED_AT, broke_off, end_with_reset, quoted, with_seen};
+use super::{
+    Asked, Connection, Deadline, MAX_LOOKED_AT, broke_off, end_with_reset, quoted, with_seen,
+};
 use crate::http::h1::body::Decoder;
 use crate::http::h1::head::{Framing, HeadError, Method, Parsed, ResponseHead, parse_response};
 
@@ -25,13 +25,13 @@ const MAX_FIELDS: usize = 100;
 const MAX_INTERIM: usize = 8;
 
 pub(super) async fn check(
-    mut stream: TcpStream,
-    address: SocketAddr,
+    mut stream: impl Connection,
+    to: Asked<'_>,
     probe: &HttpProbe,
     deadline: &Deadline,
 ) -> Result<String, String> {
     end_with_reset(&stream);
-    let request = request(probe, address);
+    let request = request(probe, &to);
     let writing = deadline.bound("sending the request", stream.write_all(request.as_bytes()));
     writing.await?.map_err(|error| broke_off(&error))?;
     let method = match probe.method {
@@ -58,12 +58,12 @@ pub(super) async fn check(
     }
 }
 
-fn request(probe: &HttpProbe, address: SocketAddr) -> String {
+fn request(probe: &HttpProbe, to: &Asked<'_>) -> String {
     let mut text = format!("{} {} HTTP/1.1\r\n", probe.method.as_str(), probe.path);
     // Writing to a string cannot fail.
     let _ = match &probe.host {
         Some(host) => write!(text, "Host: {host}\r\n"),
-        None => write!(text, "Host: {address}\r\n"),
+        None => write!(text, "Host: {}\r\n", to.authority()),
     };
     for (name, value) in [("User-Agent", "weir-probe"), ("Accept", "*/*")] {
         let mut own = probe.headers.iter();
@@ -79,14 +79,14 @@ fn request(probe: &HttpProbe, address: SocketAddr) -> String {
 }
 
 /// An answer on its way.
-struct Answer<'d> {
-    stream: TcpStream,
+struct Answer<'d, S> {
+    stream: S,
     deadline: &'d Deadline,
     /// Read and not used up yet.
     bytes: Vec<u8>,
 }
 
-impl Answer<'_> {
+impl<S: Connection> Answer<'_, S> {
     /// Reads on; false at the end of the connection.
     async fn read(&mut self, doing: &str) -> Result<bool, String> {
         let reading = self.stream.read_buf(&mut self.bytes);
@@ -148,7 +148,7 @@ impl Answer<'_> {
             if full || decoder.is_done() {
                 return verdict(wanted, &body, full);
             }
-            if !self.read("waiting for the body").await? && !decoder.end_of_input() {
+            if !self.read("waiting for the body").await? && !decoder.end_of_input(false) {
                 return Err(format!("the body broke off after {} bytes", body.len()));
             }
         }

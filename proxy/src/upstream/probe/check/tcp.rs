@@ -2,13 +2,12 @@
 
 use memchr::memmem;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 use weir_config::model::TcpProbe;
 
-use super::{Deadline, MAX_LOOKED_AT, broke_off, end_with_reset, quoted, with_seen};
+use super::{Connection, Deadline, MAX_LOOKED_AT, broke_off, end_with_reset, quoted, with_seen};
 
 pub(super) async fn check(
-    mut stream: TcpStream,
+    mut stream: impl Connection,
     probe: &TcpProbe,
     deadline: &Deadline,
 ) -> Result<String, String> {
@@ -17,6 +16,8 @@ pub(super) async fn check(
         writing.await?.map_err(|error| broke_off(&error))?;
     }
     let Some(expected) = &probe.expect else {
+        // What a handshake leaves to be sent with the first data has nothing to go with. That it ended is known.
+        let _ = deadline.bound("saying goodbye", stream.shutdown()).await?;
         return Ok("connected".to_owned());
     };
     end_with_reset(&stream);

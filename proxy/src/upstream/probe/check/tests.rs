@@ -1,5 +1,6 @@
 mod grpc;
 mod http;
+mod tls;
 
 use std::sync::Arc;
 
@@ -71,7 +72,7 @@ async fn ask(
         }
         String::from_utf8(request).unwrap()
     });
-    let outcome = run(address, &of(probe, timeout)).await;
+    let outcome = run(address, &of(probe, timeout), None).await;
     let request = origin.await.unwrap();
     (outcome, request.replace(&address.to_string(), "ADDRESS"))
 }
@@ -142,10 +143,10 @@ async fn another_port_is_asked_at_the_same_address() {
         port: std::num::NonZeroU16::new(elsewhere.port()),
         ..of(HealthProbe::default(), PATIENT)
     };
-    assert_eq!(run(nobody, &check).await.as_deref(), Ok("connected"));
+    assert_eq!(run(nobody, &check, None).await.as_deref(), Ok("connected"));
     let check = of(HealthProbe::default(), PATIENT);
     assert_eq!(
-        run(nobody, &check).await,
+        run(nobody, &check, None).await,
         Err("connection refused".to_owned())
     );
 }

@@ -34,6 +34,7 @@ fn target(state: &Arc<EndpointState>) -> Target {
     Target {
         state: Arc::clone(state),
         check: Arc::default(),
+        tls: None,
     }
 }
 

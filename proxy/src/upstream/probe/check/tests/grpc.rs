@@ -8,7 +8,7 @@ use super::*;
 
 /// What the health service of a server answers.
 #[derive(Clone, Copy)]
-struct Health {
+pub(super) struct Health {
     status: u16,
     content_type: &'static str,
     /// `None`: the status is in the head, and nothing follows it.
@@ -16,7 +16,7 @@ struct Health {
     grpc_status: Option<&'static str>,
 }
 
-const SERVING: Health = Health {
+pub(super) const SERVING: Health = Health {
     status: 200,
     content_type: "application/grpc+proto",
     message: Some(b"\0\0\0\0\x02\x08\x01"),
@@ -36,7 +36,7 @@ async fn ask_grpc(probe: GrpcProbe, health: Health) -> (Result<String, String>, 
         while let Some(Ok(_)) = connection.accept().await {}
         asked.await.unwrap()
     });
-    let outcome = run(address, &of(HealthProbe::Grpc(probe), PATIENT)).await;
+    let outcome = run(address, &of(HealthProbe::Grpc(probe), PATIENT), None).await;
     (
         outcome,
         server
@@ -46,7 +46,7 @@ async fn ask_grpc(probe: GrpcProbe, health: Health) -> (Result<String, String>, 
     )
 }
 
-async fn answer(
+pub(super) async fn answer(
     request: ::http::Request<h2::RecvStream>,
     mut respond: h2::server::SendResponse<bytes::Bytes>,
     health: Health,
@@ -199,12 +199,15 @@ async fn grpc_health_of_what_does_not_speak_http_2_fails() {
                 .unwrap();
             let _ = stream.read_to_end(&mut Vec::new()).await;
         });
-        (run(address, &of(probe(), PATIENT)).await, origin.await)
+        (
+            run(address, &of(probe(), PATIENT), None).await,
+            origin.await,
+        )
     };
     let why = outcome.unwrap_err();
     assert!(why.starts_with("no answer by HTTP/2: "), "{why}");
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let outcome = run(listener.local_addr().unwrap(), &of(probe(), BRIEF)).await;
+    let outcome = run(listener.local_addr().unwrap(), &of(probe(), BRIEF), None).await;
     assert_eq!(
         outcome,
         Err("timed out after 500ms waiting for the answer".to_owned())

@@ -1,0 +1,22 @@
+//! The mesh, as pure functions over models.
+//!
+//! [`view`] is what a sidecar is told: its own inbound listener, an outbound one with a route to each service by its name, and
+//! the services. [`weave`](weave()) is done where the identity is: it puts certificates, addresses and the way to the app into that model.
+//! What is told holds no key, and what is woven is never sent to anybody.
+
+mod capture;
+mod modes;
+mod view;
+mod weave;
+
+#[cfg(test)]
+mod tests;
+
+pub use modes::with_modes;
+pub use view::{Meant, view};
+pub use weave::{Beside, Credentials, closed, weave};
+
+/// Where a sidecar takes connections for its app.
+pub const INBOUND: &str = "mesh/inbound";
+/// Where a sidecar takes requests of its app.
+pub const OUTBOUND: &str = "mesh/outbound";

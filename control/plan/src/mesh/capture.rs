@@ -1,0 +1,84 @@
+//! Connections of an app that knows nothing of its sidecar: where each was going says which service is meant.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use weir_config::model::{
+    BackendRef, Capture, Listener, ListenerName, MeshProtocol, Model, Protocol, Route, RouteName,
+    Rule, Service, StreamRoute, TrustedHops, Weight,
+};
+
+use super::OUTBOUND;
+
+/// Gives each service of the mesh a listener that has what goes to its endpoints' addresses, as the app sees them, and makes the
+/// outbound listener the one from which they are taken. What is known and not in the mesh is passed on as it is.
+pub(super) fn lay(told: &Model, woven: &mut Model, pass_unknown: bool) {
+    let mut pass = Vec::new();
+    for service in &told.services {
+        match service.mesh {
+            Some(mesh) => taken(told, woven, service, mesh.protocol),
+            None => pass.extend(addresses(service)),
+        }
+    }
+    for listener in &mut woven.listeners {
+        if listener.name.as_str() == OUTBOUND {
+            let capture = Capture::Redirected {
+                pass: std::mem::take(&mut pass),
+                pass_unknown,
+            };
+            Arc::make_mut(listener).capture = Some(capture);
+        }
+    }
+}
+
+fn addresses(service: &Service) -> impl Iterator<Item = SocketAddr> + '_ {
+    service.endpoints.iter().map(|endpoint| endpoint.address)
+}
+
+fn taken(told: &Model, woven: &mut Model, service: &Arc<Service>, protocol: MeshProtocol) {
+    let name = format!("mesh/to/{}", service.name);
+    let (Ok(listener), Ok(route)) = (ListenerName::new(&name), RouteName::new(&name)) else {
+        return;
+    };
+    let spoken = match protocol {
+        MeshProtocol::Http => Protocol::Http,
+        MeshProtocol::Tcp => Protocol::Tcp,
+    };
+    let nowhere = SocketAddr::from(([0, 0, 0, 0], 0));
+    woven.listeners.push(Arc::new(Listener {
+        capture: Some(Capture::For(addresses(service).collect())),
+        trusted_hops: TrustedHops::Count(1),
+        source: service.source.clone(),
+        ..Listener::new(listener.clone(), nowhere, spoken)
+    }));
+    let listeners = vec![listener];
+    match protocol {
+        MeshProtocol::Http => woven.routes.push(Arc::new(Route {
+            name: route,
+            listeners,
+            hostnames: Vec::new(),
+            rules: rules(told, service),
+            age: 0,
+            source: service.source.clone(),
+        })),
+        MeshProtocol::Tcp => woven.streams.push(Arc::new(StreamRoute {
+            name: route,
+            listeners,
+            hostnames: Vec::new(),
+            backends: vec![BackendRef {
+                service: service.name.clone(),
+                version: None,
+                weight: Weight::ONE,
+            }],
+            age: 0,
+            source: service.source.clone(),
+        })),
+    }
+}
+
+/// Those by which it is called by its name.
+fn rules(told: &Model, service: &Service) -> Vec<Rule> {
+    let name = format!("mesh/{}", service.name);
+    let by_name = told.routes.iter().find(|route| route.name.as_str() == name);
+    by_name.map_or_else(Vec::new, |route| route.rules.clone())
+}

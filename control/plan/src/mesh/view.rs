@@ -1,0 +1,225 @@
+//! What the sidecars of one service are told.
+
+use std::collections::BTreeSet;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+
+use weir_config::model::{
+    AccessAction, AccessOperation, AccessPolicy, AccessRule, AccessSource, Among, Authorization,
+    BackendRef, HealthProbe, HostPattern, INBOUND_PORT, Listener, ListenerName, MeshMode,
+    MeshProtocol, Model, Pattern, PolicyName, Protocol, Route, RouteName, Rule, Service,
+    ServiceMesh, ServiceName, StreamRoute, TrustedHops, Weight,
+};
+
+use super::{INBOUND, OUTBOUND, modes};
+
+/// Where a sidecar's app sends its requests, unless the sidecar is told otherwise.
+const OUTBOUND_PORT: u16 = 15001;
+
+/// Whose sidecars are meant.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Meant {
+    pub service: ServiceName,
+    /// The services that it calls; `None`: all are told.
+    pub calls: Option<BTreeSet<String>>,
+}
+
+impl Meant {
+    fn is_told(&self, service: &Service) -> bool {
+        let called = |calls: &BTreeSet<String>| calls.contains(service.name.as_str());
+        // A key that the control plane holds for one service's endpoints is not for every workload.
+        let holds_key = service.tls.as_ref().is_some_and(|tls| tls.client.is_some());
+        let own = service.name == self.service;
+        own || self.calls.as_ref().is_none_or(called) && !holds_key
+    }
+}
+
+/// What the sidecars of a service are told of a model. `None`: there is no such service.
+///
+/// A service is called by its name, or by what stands before the first dot of nothing else: routes of edges are not theirs.
+/// Splits, stickiness, timeouts and retries are those of the first rule of an edge that sends everything to the
+/// service alone, and the service's own split where there is no such rule.
+#[must_use]
+pub fn view(model: &Model, meant: &Meant) -> Option<Model> {
+    let own = model.service(meant.service.as_str())?;
+    let told: Vec<Arc<Service>> = model
+        .services
+        .iter()
+        .filter(|service| meant.is_told(service))
+        .cloned()
+        .collect();
+    let mut view = Model {
+        listeners: vec![Arc::new(inbound(model, own)), Arc::new(outbound())],
+        routes: told
+            .iter()
+            .filter_map(|service| route(model, service))
+            .map(Arc::new)
+            .collect(),
+        streams: Vec::new(),
+        services: Vec::new(),
+        tracing: Arc::clone(&model.tracing),
+        access: Arc::default(),
+    };
+    for service in &told {
+        if let Some((listener, stream)) = connections(service) {
+            view.listeners.push(Arc::new(listener));
+            view.streams.push(Arc::new(stream));
+        }
+    }
+    view.services = told;
+    view.sort();
+    Some(view)
+}
+
+fn inbound(model: &Model, own: &Service) -> Listener {
+    let access = model.access.of(own.name.as_str());
+    let authorization = access.authorization.as_ref().map(|authorization| {
+        let mut authorization = (**authorization).clone();
+        authorization.port = Some(modes::port_of(own));
+        admit_checks(&mut authorization, own);
+        Arc::new(authorization)
+    });
+    let mesh = own.mesh.unwrap_or(ServiceMesh {
+        mode: MeshMode::Permissive,
+        ..ServiceMesh::default()
+    });
+    let protocol = match mesh.protocol {
+        MeshProtocol::Http => Protocol::Http,
+        MeshProtocol::Tcp => Protocol::Tcp,
+    };
+    let bind = SocketAddr::from((Ipv4Addr::UNSPECIFIED, INBOUND_PORT));
+    Listener {
+        mesh: Some(mesh.mode),
+        // Peers are sidecars and edges with an identity; in plain text anybody could say that it speaks for a client.
+        trusted_hops: match mesh.mode {
+            MeshMode::Strict => TrustedHops::Count(1),
+            MeshMode::Permissive => TrustedHops::None,
+        },
+        authorization,
+        source: own.source.clone(),
+        ..Listener::new(listener_name(INBOUND), bind, protocol)
+    }
+}
+
+fn outbound() -> Listener {
+    let bind = SocketAddr::from((Ipv4Addr::LOCALHOST, OUTBOUND_PORT));
+    Listener {
+        trusted_hops: TrustedHops::Count(1),
+        ..Listener::new(listener_name(OUTBOUND), bind, Protocol::Http)
+    }
+}
+
+/// Callers check a service's health themselves, by its own check. Where some of what may be called is listed, that is too, for
+/// whoever has an identity of the mesh: else each of them would find the service ill.
+fn admit_checks(authorization: &mut Authorization, own: &Service) {
+    let lists = authorization
+        .policies
+        .iter()
+        .any(|policy| policy.action == AccessAction::Allow && !policy.log_only);
+    let check = own.health_check.as_ref().map(|check| &check.probe);
+    let path = match check {
+        Some(HealthProbe::Http(probe)) => probe.path.split('?').next().unwrap_or_default(),
+        Some(HealthProbe::Grpc(_)) => "/grpc.health.v1.Health/Check",
+        Some(HealthProbe::Tcp(_)) | None => return,
+    };
+    let (Ok(path), Ok(name)) = (Pattern::new(path), PolicyName::new("mesh/health-check")) else {
+        return;
+    };
+    if !lists {
+        return;
+    }
+    let only = |pattern| Among {
+        only: vec![pattern],
+        never: Vec::new(),
+    };
+    authorization.policies.push(AccessPolicy {
+        name,
+        action: AccessAction::Allow,
+        log_only: false,
+        rules: vec![AccessRule {
+            from: vec![AccessSource {
+                principals: only(Pattern::Any),
+                ..AccessSource::default()
+            }],
+            to: vec![AccessOperation {
+                paths: only(path),
+                ..AccessOperation::default()
+            }],
+            when: Vec::new(),
+        }],
+        source: own.source.clone(),
+    });
+    authorization.policies.sort_by(|a, b| a.name.cmp(&b.name));
+}
+
+/// To a service of HTTP, by its name. `None` for one of connections, and for a name that no host can have.
+fn route(model: &Model, service: &Service) -> Option<Route> {
+    if is_tcp(service) {
+        return None;
+    }
+    Some(Route {
+        listeners: vec![listener_name(OUTBOUND)],
+        hostnames: vec![HostPattern::parse(service.name.as_str()).ok()??],
+        rules: vec![rule(model, service)],
+        age: 0,
+        name: RouteName::new(&format!("mesh/{}", service.name)).ok()?,
+        source: service.source.clone(),
+    })
+}
+
+fn is_tcp(service: &Service) -> bool {
+    service
+        .mesh
+        .is_some_and(|mesh| mesh.protocol == MeshProtocol::Tcp)
+}
+
+fn rule(model: &Model, service: &Service) -> Rule {
+    let alone = |rule: &&Rule| {
+        let to_it = |backend: &BackendRef| backend.service == service.name;
+        !rule.backends.is_empty() && rule.backends.iter().all(to_it) && takes_everything(rule)
+    };
+    let mut rules = model.routes.iter().flat_map(|route| &route.rules);
+    match rules.find(alone) {
+        Some(rule) => Rule {
+            filters: Vec::new(),
+            ..rule.clone()
+        },
+        None => Rule::every(vec![whole(service)]),
+    }
+}
+
+fn takes_everything(rule: &Rule) -> bool {
+    rule.matches == [weir_config::model::Match::every()]
+}
+
+fn whole(service: &Service) -> BackendRef {
+    BackendRef {
+        service: service.name.clone(),
+        version: None,
+        weight: Weight::ONE,
+    }
+}
+
+/// Where connections for a service are taken, if it has a port for that.
+fn connections(service: &Service) -> Option<(Listener, StreamRoute)> {
+    let port = service.mesh?.listen.filter(|_| is_tcp(service))?;
+    let name = ListenerName::new(&format!("{OUTBOUND}/{}", service.name)).ok()?;
+    let bind = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    let listener = Listener {
+        source: service.source.clone(),
+        ..Listener::new(name.clone(), bind, Protocol::Tcp)
+    };
+    let stream = StreamRoute {
+        name: RouteName::new(&format!("mesh/{}", service.name)).ok()?,
+        listeners: vec![name],
+        hostnames: Vec::new(),
+        backends: vec![whole(service)],
+        age: 0,
+        source: service.source.clone(),
+    };
+    Some((listener, stream))
+}
+
+pub(super) fn listener_name(text: &'static str) -> ListenerName {
+    ListenerName::new(text).expect("a name that fits")
+}

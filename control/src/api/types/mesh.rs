@@ -1,0 +1,121 @@
+//! The mesh's authority and its tokens.
+
+use serde::{Deserialize, Serialize};
+
+/// `GET /api/v1/mesh/authority`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AuthorityInfo {
+    pub trust_domain: String,
+    /// Whether it is given as files rather than made in the state directory.
+    pub given: bool,
+    /// Why files that changed are not in force.
+    pub problem: Option<String>,
+    /// When the certificate that signs ends.
+    pub not_after: String,
+    /// Those that workloads trust.
+    pub roots: Vec<AuthorityRoot>,
+    /// Certificates of workloads that hold now.
+    pub certificates: usize,
+    pub rotation: RotationInfo,
+}
+
+/// A root that workloads trust.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AuthorityRoot {
+    /// SHA-256 in hexadecimal.
+    pub fingerprint: String,
+    /// Whether certificates are signed by it, or below it.
+    pub signs: bool,
+    pub not_before: String,
+    pub not_after: String,
+    /// The certificate.
+    pub pem: String,
+}
+
+/// How the replacing of a root stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RotationInfo {
+    /// `steady`, `spreading` (the new root is trusted, the old one signs) or `retiring` (the new one signs, the old one is
+    /// trusted).
+    pub phase: String,
+    pub since: Option<String>,
+    /// How the fingerprint of the root begins that comes or goes.
+    pub other: Option<String>,
+    /// When the step under way is over at the latest.
+    pub due: Option<String>,
+    /// Certificates that it waits for.
+    pub awaited: usize,
+    /// Whose they are.
+    pub services: Vec<String>,
+}
+
+/// `POST /api/v1/mesh/rotation`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct RotationRequest {
+    pub step: RotationStep,
+    /// Take the step although somebody is not ready for it.
+    #[serde(default)]
+    pub force: bool,
+    #[serde(default)]
+    pub by: Option<String>,
+}
+
+/// Which way a rotation is to go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum RotationStep {
+    /// A new root is made and trusted.
+    Start,
+    /// The next step, now.
+    Next,
+    /// Back to the root before.
+    Abort,
+}
+
+/// `GET /api/v1/mesh/tokens`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct MeshTokens {
+    pub tokens: Vec<MeshToken>,
+}
+
+/// A token without what makes it good for anything.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct MeshToken {
+    pub id: String,
+    pub service: String,
+    /// `ready`, `used` or `expired`.
+    pub state: String,
+    pub by: String,
+    pub created: String,
+    pub expires: String,
+    pub used: Option<String>,
+    /// The address that used it.
+    pub used_from: Option<String>,
+}
+
+/// `POST /api/v1/mesh/tokens`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct TokenRequest {
+    pub service: String,
+    /// How long it is good, as in `1h`. Default 1h.
+    #[serde(default)]
+    pub ttl: Option<String>,
+    #[serde(default)]
+    pub by: Option<String>,
+}
+
+/// What that answers. The text is told this once.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct NewToken {
+    pub text: String,
+    #[serde(flatten)]
+    pub token: MeshToken,
+}

@@ -1,0 +1,144 @@
+//! gRPC-Web, for clients that see no trailers.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use weir_tests::grpc;
+use weir_tests::ports;
+use weir_tests::program::Program;
+use weir_tests::weir::Weir;
+
+use crate::support::{Ask, Got, Speaks, ask, to_with};
+
+const WEB: &str = "filters: [{ type: GrpcWeb }]";
+
+/// The messages of a body, and the lines of its last frame.
+fn parts(body: &[u8]) -> (Vec<Vec<u8>>, String) {
+    let (mut rest, mut messages) = (body, Vec::new());
+    while rest.len() >= 5 {
+        let length = u32::from_be_bytes([rest[1], rest[2], rest[3], rest[4]]) as usize;
+        let payload = rest[5..5 + length].to_vec();
+        if rest[0] & 0x80 != 0 {
+            assert_eq!(rest.len(), 5 + length, "nothing comes behind the trailers");
+            return (messages, String::from_utf8(payload).expect("text"));
+        }
+        messages.push(payload);
+        rest = &rest[5 + length..];
+    }
+    panic!("no trailers in {body:?}");
+}
+
+fn call(front: Speaks, weir: &Weir, path: &str, text: bool, fields: &[(&str, &str)]) -> Got {
+    let frame = grpc::frame(b"hello");
+    let (kind, body) = match text {
+        true => (
+            "application/grpc-web-text+proto",
+            STANDARD.encode(frame).into_bytes(),
+        ),
+        false => ("application/grpc-web+proto", frame),
+    };
+    let fields = [&[("content-type", kind)], fields].concat();
+    let what = Ask {
+        fields: &fields,
+        body: &body,
+        ..Ask::of("POST", path)
+    };
+    let mut got = ask(front, weir, &what);
+    let plain = kind.strip_suffix("+proto");
+    assert_eq!(
+        (got.status, got.get("content-type")),
+        (200, plain),
+        "{front:?}"
+    );
+    if text {
+        got.body = STANDARD.decode(&got.body).expect("base64");
+    }
+    got
+}
+
+#[test]
+fn both_forms_go_through_over_both_versions_with_their_trailers_in_the_body() {
+    let origin = Program::origin(&[]);
+    let weir = Weir::start(&to_with(Speaks::H2, origin.addr(), "", WEB));
+    for front in [Speaks::H1, Speaks::H2] {
+        for text in [false, true] {
+            let got = call(front, &weir, "/weir.origin.v1.Echo/Unary", text, &[]);
+            let (messages, trailers) = parts(&got.body);
+            assert_eq!(messages, [b"hello".to_vec()], "{front:?}, {text}");
+            assert!(trailers.contains("grpc-status: 0\r\n"), "{trailers}");
+            assert_eq!(got.trailers, []);
+            let count = [("x-origin-count", "5")];
+            let got = call(
+                front,
+                &weir,
+                "/weir.origin.v1.Echo/ServerStream",
+                text,
+                &count,
+            );
+            assert_eq!(parts(&got.body).0.len(), 5, "{front:?}, {text}");
+            let status = [("x-origin-status", "9"), ("x-origin-message", "no")];
+            let got = call(front, &weir, "/weir.origin.v1.Echo/Unary", text, &status);
+            // In the body, or in the head where there is nothing but a head.
+            let told = match got.get("grpc-status") {
+                Some(status) => status.to_owned(),
+                None => parts(&got.body).1,
+            };
+            assert!(told.contains('9'), "{told}");
+        }
+    }
+}
+
+#[test]
+fn a_deadline_in_mid_stream_is_told_in_the_body_too() {
+    let origin = Program::origin(&[]);
+    let weir = Weir::start(&to_with(Speaks::H2, origin.addr(), "", WEB));
+    let fields = [
+        ("grpc-timeout", "300m"),
+        ("x-origin-count", "1000"),
+        ("x-origin-interval", "20ms"),
+    ];
+    for front in [Speaks::H1, Speaks::H2] {
+        for text in [false, true] {
+            let got = call(
+                front,
+                &weir,
+                "/weir.origin.v1.Echo/ServerStream",
+                text,
+                &fields,
+            );
+            let (messages, trailers) = parts(&got.body);
+            assert!(
+                messages.len() > 2 && trailers.contains("grpc-status: 4\r\n"),
+                "{trailers}"
+            );
+        }
+    }
+}
+
+#[test]
+fn errors_of_ours_are_of_its_kind() {
+    let weir = Weir::start(&to_with(Speaks::H2, ports::free(), "", WEB));
+    for front in [Speaks::H1, Speaks::H2] {
+        for kind in ["application/grpc-web", "application/grpc-web-text"] {
+            let what = Ask {
+                fields: &[("content-type", kind)],
+                ..Ask::of("POST", "/a.B/C")
+            };
+            let got = ask(front, &weir, &what);
+            assert_eq!((got.status, got.get("grpc-status")), (200, Some("14")));
+            assert_eq!(got.get("content-type"), Some(kind));
+        }
+    }
+}
+
+#[test]
+fn text_that_is_no_base64_is_refused_as_a_call() {
+    let origin = Program::origin(&[]);
+    let weir = Weir::start(&to_with(Speaks::H2, origin.addr(), "", WEB));
+    let what = Ask {
+        fields: &[("content-type", "application/grpc-web-text")],
+        body: b"***not base64***",
+        ..Ask::of("POST", "/weir.origin.v1.Echo/Unary")
+    };
+    let got = ask(Speaks::H2, &weir, &what);
+    assert_eq!((got.status, got.get("grpc-status")), (200, Some("13")));
+}

@@ -1,0 +1,99 @@
+//! A network namespace of a test's own, with an origin in it that the kernel can be told to drop everything for.
+//!
+//! It hangs on the machine by a pair of virtual interfaces with addresses from 198.18.0.0/15, which is for tests
+//! (RFC 2544). Only root can make one, with `ip` and `nft`.
+
+use std::net::Ipv4Addr;
+use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use super::process::Process;
+
+/// Removed, with its interfaces, when dropped.
+pub(crate) struct Namespace {
+    name: String,
+    inner: Ipv4Addr,
+}
+
+impl Namespace {
+    /// A new one; `None`, and a word on it, where there cannot be one and that is no fault.
+    pub(crate) fn new() -> Option<Self> {
+        let can = |tool: &str| Command::new(tool).arg("-V").output().is_ok();
+        let root = rustix::process::geteuid().is_root();
+        let able = root && can("ip") && can("nft");
+        assert!(
+            able || !weir_tests::in_ci(),
+            "a namespace wants root, ip (iproute2) and nft (nftables)"
+        );
+        if !able {
+            weir_tests::say("LEFT OUT: a namespace wants root, ip (iproute2) and nft (nftables)");
+            return None;
+        }
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        // Of a few processes at once, each has a /30 of its own.
+        let net = (std::process::id() * 4 + NEXT.fetch_add(1, Ordering::Relaxed)) % (1 << 15);
+        let base = u32::from(Ipv4Addr::new(198, 18, 0, 0)) + net * 4;
+        let (outer, inner) = (Ipv4Addr::from(base + 1), Ipv4Addr::from(base + 2));
+        let this = Self {
+            name: format!("weir-{net}"),
+            inner,
+        };
+        let (near, far) = (format!("wt{net}a"), format!("wt{net}b"));
+        let name = &this.name;
+        run(&format!("ip netns add {name}"));
+        run(&format!(
+            "ip link add {near} type veth peer name {far} netns {name}"
+        ));
+        run(&format!("ip addr add {outer}/30 dev {near}"));
+        run(&format!("ip link set {near} up"));
+        this.run(&format!("ip addr add {inner}/30 dev {far}"));
+        this.run(&format!("ip link set {far} up"));
+        Some(this)
+    }
+
+    /// An origin in it.
+    pub(crate) fn origin(&self, name: &str) -> Process {
+        let mut command = Command::new("ip");
+        command.args(["netns", "exec", &self.name]);
+        command.arg(env!("CARGO_BIN_EXE_weir-test-origin"));
+        Process::spawn(command.args([name, "0"]).arg(format!("{}:80", self.inner)))
+    }
+
+    /// From now on whatever is sent there is lost without a word.
+    pub(crate) fn drop_all(&self) {
+        self.run("nft add table inet hole");
+        self.run(
+            "nft add chain inet hole in { type filter hook input priority 0 ; policy drop ; }",
+        );
+    }
+
+    /// As it was.
+    pub(crate) fn let_through(&self) {
+        self.run("nft delete table inet hole");
+    }
+
+    fn run(&self, command: &str) {
+        run(&format!("ip netns exec {} {command}", self.name));
+    }
+}
+
+impl Drop for Namespace {
+    fn drop(&mut self) {
+        // Its interfaces, and so their other ends, go with it.
+        let _ = Command::new("ip")
+            .args(["netns", "del", &self.name])
+            .status();
+    }
+}
+
+fn run(command: &str) {
+    let mut words = command.split(' ');
+    let program = words.next().expect("a program");
+    let output = Command::new(program).args(words).output();
+    let output = output.unwrap_or_else(|error| panic!("{command}: {error}"));
+    assert!(
+        output.status.success(),
+        "{command}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+}

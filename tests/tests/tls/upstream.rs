@@ -1,0 +1,117 @@
+//! Endpoints that are called over TLS.
+
+use weir_tests::config::Setup;
+use weir_tests::origin::Origin;
+use weir_tests::pki::{Authority, Identity};
+use weir_tests::tls::acceptor;
+use weir_tests::wait::eventually;
+use weir_tests::weir::Weir;
+
+/// An origin over TLS that asks for a client's certificate where there is an authority for it.
+fn origin(identity: &Identity, clients: Option<&Authority>) -> Origin {
+    Origin::start_tls(acceptor(identity, &["http/1.1"], clients), |exchange| {
+        exchange.body()?;
+        exchange.reply(200, "", "OK")
+    })
+}
+
+/// A service with this `tls`, and more keys.
+fn setup(origin: &Origin, tls: &str, keys: &str) -> Setup {
+    let keys = format!("tls: {{ {tls} }}{keys}");
+    Setup::new()
+        .service_with("shop", &[("stable", origin.addr())], &keys)
+        .route("shop", "backendRefs: [{ name: shop }]")
+}
+
+#[test]
+fn an_endpoint_is_verified_by_name_and_authority() {
+    let dir = tempfile::tempdir().unwrap();
+    let authority = Authority::new("endpoints");
+    let ca = authority.write(dir.path(), "ca");
+    let validation = format!(
+        "validation: {{ caCertificates: [\"{}\"], hostname: shop.internal }}",
+        ca.display()
+    );
+    for (what, identity, expected) in [
+        ("good", authority.server(&["shop.internal"]), 200),
+        ("wrong name", authority.server(&["cart.internal"]), 502),
+        (
+            "wrong authority",
+            Authority::new("other").server(&["shop.internal"]),
+            502,
+        ),
+        ("expired", authority.expired(&["shop.internal"]), 502),
+        (
+            "not yet valid",
+            authority.not_yet_valid(&["shop.internal"]),
+            502,
+        ),
+    ] {
+        let origin = origin(&identity, None);
+        let weir = Weir::start(&setup(&origin, &validation, ""));
+        let status = weir.get("shop.example", "/").status();
+        assert!(
+            status == expected || (expected != 200 && status == 503),
+            "{what}: {status}"
+        );
+        assert_eq!(origin.count(), usize::from(expected == 200), "{what}");
+    }
+}
+
+#[test]
+fn alternative_names_stand_in_place_of_the_hostname() {
+    let dir = tempfile::tempdir().unwrap();
+    let authority = Authority::new("endpoints");
+    let ca = authority.write(dir.path(), "ca");
+    let uri = "spiffe://example.org/shop";
+    let identity = authority.signed(&["cart.internal"], |params| {
+        let uri = uri.try_into().unwrap();
+        params.subject_alt_names.push(rcgen::SanType::URI(uri));
+    });
+    let origin = origin(&identity, None);
+    for (name, good) in [(uri, true), ("spiffe://example.org/shopper", false)] {
+        let validation = format!(
+            "validation: {{ caCertificates: [\"{}\"], hostname: shop.internal, \
+             subjectAltNames: [{{ type: URI, uri: \"{name}\" }}] }}",
+            ca.display()
+        );
+        let weir = Weir::start(&setup(&origin, &validation, ""));
+        let status = weir.get("shop.example", "/").status();
+        assert_eq!(status == 200, good, "{name}: {status}");
+    }
+}
+
+#[test]
+fn a_client_certificate_is_shown_and_checks_use_the_same_settings() {
+    let dir = tempfile::tempdir().unwrap();
+    let authority = Authority::new("endpoints");
+    let ca = authority.write(dir.path(), "ca");
+    let own = authority
+        .client(&["weir.internal"])
+        .write(dir.path(), "own");
+    let origin = origin(&authority.server(&["shop.internal"]), Some(&authority));
+    let validation = format!(
+        "validation: {{ caCertificates: [\"{}\"], hostname: shop.internal }}",
+        ca.display()
+    );
+    let check = ", healthCheck: { http: { path: /healthz }, interval: 100ms, \
+                 unhealthyThreshold: 1, healthyThreshold: 1 }";
+    let certificate = format!(
+        "{validation}, clientCertificate: {{ cert: \"{}\", key: \"{}\" }}",
+        own.cert.display(),
+        own.key.display()
+    );
+    for (tls, good) in [(&certificate, true), (&validation, false)] {
+        let weir = Weir::start(&setup(&origin, tls, check));
+        let verdict = match good {
+            true => "status 200",
+            false => "CertificateRequired",
+        };
+        eventually("a verdict of the check", || {
+            let endpoints = weir.admin("/api/v1/endpoints").text();
+            endpoints.contains(verdict).then_some(())
+        });
+        let status = weir.get("shop.example", "/").status();
+        assert_eq!(status == 200, good, "{status}");
+    }
+}
