@@ -189,11 +189,12 @@ fn info(connection: &Connection, client_auth: Option<ClientAuth>) -> TlsInfo {
         Connection::Server(connection) => connection.server_name(),
         Connection::Client(_) => None,
     };
-    let certificate = connection.peer_certificates().and_then(<[_]>::first);
+    let chain = connection.peer_certificates().unwrap_or_default();
     TlsInfo {
         server_name: server_name.map(Box::from),
-        peer: certificate.map(|certificate| Box::new(Peer::of(certificate))),
+        peer: chain.first().map(|own| Box::new(Peer::of(own))),
         client_auth,
+        chain: chain.into(),
         ..TlsInfo::of(connection)
     }
 }

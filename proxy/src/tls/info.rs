@@ -1,5 +1,7 @@
 //! What a handshake settled.
 
+use std::sync::atomic::AtomicU64;
+
 use rustls::ProtocolVersion;
 use rustls::pki_types::CertificateDer;
 use sha2::{Digest, Sha256};
@@ -47,6 +49,10 @@ pub(crate) struct TlsInfo {
     pub(crate) peer: Option<Box<Peer>>,
     /// What was asked of the client when it connected.
     pub(super) client_auth: Option<ClientAuth>,
+    /// What it showed, its own certificate first.
+    pub(super) chain: Box<[CertificateDer<'static>]>,
+    /// Whether it may go on by what is asked since then: the policy's number, doubled, and one more if it may.
+    pub(super) judged: AtomicU64,
     /// An earlier session was taken up again.
     pub(crate) resumed: bool,
 }

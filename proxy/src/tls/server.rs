@@ -13,8 +13,10 @@ mod certificates;
 mod workloads;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use rustls::crypto::aws_lc_rs::Ticketer;
+use rustls::pki_types::UnixTime;
 use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{
     ProducesTickets, ServerSessionMemoryCache, StoresServerSessions, WebPkiClientVerifier,
@@ -54,7 +56,43 @@ pub(super) struct Policy {
     pub(super) client_auth: Option<ClientAuth>,
     /// `None` where the authorities cannot be used: nobody gets in.
     pub(super) config: Option<Arc<ServerConfig>>,
+    verifier: Option<Arc<dyn ClientCertVerifier>>,
     sessions: Sessions,
+    /// Unlike that of any other, and not 0.
+    number: u64,
+}
+
+/// Numbers policies.
+static NEXT: AtomicU64 = AtomicU64::new(1);
+
+impl Policy {
+    /// Whether what the client of a connection that is open has shown is good by this. What has been found is remembered with the
+    /// connection, so that a chain is verified once, and only if what is asked has changed since it was opened.
+    fn admits(&self, connection: &TlsInfo) -> bool {
+        let known = connection.judged.load(Relaxed);
+        if known / 2 == self.number {
+            return known % 2 == 1;
+        }
+        let good = self.judge(connection);
+        let judged = self.number * 2 + u64::from(good);
+        connection.judged.store(judged, Relaxed);
+        good
+    }
+
+    fn judge(&self, connection: &TlsInfo) -> bool {
+        if self.client_auth == connection.client_auth {
+            return true;
+        }
+        let Some(auth) = &self.client_auth else {
+            return true;
+        };
+        let Some((own, others)) = connection.chain.split_first() else {
+            return auth.mode == ClientAuthMode::Optional;
+        };
+        let verified =
+            |by: &Arc<dyn ClientCertVerifier>| by.verify_client_cert(own, others, UnixTime::now());
+        (self.verifier.as_ref()).is_some_and(|by| verified(by).is_ok())
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -122,25 +160,23 @@ impl ServerTls {
     /// 15.5.20): its client could pass by what is asked of clients there.
     ///
     /// Where certificates are asked for, of the clients of that host or of that for which the connection was opened, the two
-    /// must be the same. A client that named no host when it connected may ask for those of whose clients no more was
-    /// asked than of it. `host` is in lower case and without port.
+    /// must be the same. A client that named no host when it connected may ask for those of whose clients no more is
+    /// asked than of it. What is asked may have changed since: then what the client showed must be good by that, so that a root
+    /// can be replaced while connections go on. `host` is in lower case and without port.
     pub(crate) fn is_misdirected(&self, connection: &TlsInfo, host: &str) -> bool {
         // Every request passes here.
         if !self.asks && connection.client_auth.is_none() {
             return false;
         }
-        let asked = &self.policy(Some(host)).client_auth;
-        if asked.is_none() && connection.client_auth.is_none() {
+        let policy = self.policy(Some(host));
+        if policy.client_auth.is_none() && connection.client_auth.is_none() {
             return false;
         }
         match connection.server_name.as_deref() {
-            // It may have been opened before this was asked.
-            Some(name) if name == host => {
-                let must = |auth: &ClientAuth| auth.mode == ClientAuthMode::Require;
-                asked.as_ref().is_some_and(must) && connection.peer.is_none()
-            }
+            Some(name) if name == host => !policy.admits(connection),
             Some(_) => true,
-            None => *asked != connection.client_auth,
+            None if Arc::ptr_eq(policy, &self.policy) => !policy.admits(connection),
+            None => policy.client_auth != connection.client_auth,
         }
     }
 
@@ -167,15 +203,21 @@ impl Policies<'_> {
         }
         let before = self.before.iter().find(same);
         let sessions = before.map_or_else(Sessions::new, |policy| policy.sessions.clone());
-        let config = self.config(client_auth, &sessions);
-        let config = config.inspect_err(|error| {
+        let built = client_auth.map(verifier).transpose().and_then(|verifier| {
+            let config = self.config(verifier.clone(), &sessions)?;
+            Ok((Arc::new(config), verifier))
+        });
+        let built = built.inspect_err(|error| {
             let roots = client_auth.map(|auth| &auth.roots.source);
             tracing::warn!(%error, ?roots, "client certificates cannot be verified, so clients are refused");
         });
+        let (config, verifier) = built.map_or((None, None), |(config, by)| (Some(config), by));
         let policy = Arc::new(Policy {
             client_auth: client_auth.cloned(),
-            config: config.ok().map(Arc::new),
+            config,
+            verifier,
             sessions,
+            number: NEXT.fetch_add(1, Relaxed),
         });
         self.all.push(Arc::clone(&policy));
         policy
@@ -183,7 +225,7 @@ impl Policies<'_> {
 
     fn config(
         &self,
-        client_auth: Option<&ClientAuth>,
+        verifier: Option<Arc<dyn ClientCertVerifier>>,
         sessions: &Sessions,
     ) -> Result<ServerConfig, PolicyError> {
         let versions: &[&SupportedProtocolVersion] = match self.model.min_version {
@@ -192,9 +234,9 @@ impl Policies<'_> {
         };
         let builder =
             ServerConfig::builder_with_provider(provider()).with_protocol_versions(versions)?;
-        let builder = match client_auth {
+        let builder = match verifier {
             None => builder.with_no_client_auth(),
-            Some(auth) => builder.with_client_cert_verifier(verifier(auth)?),
+            Some(verifier) => builder.with_client_cert_verifier(verifier),
         };
         let mut config = builder.with_cert_resolver(Arc::clone(self.certificates) as _);
         config.alpn_protocols = self.model.alpn.iter().map(|a| a.text().into()).collect();

@@ -51,11 +51,12 @@ impl Member {
     }
 }
 
-/// A running control plane, whose authority the test has the key of.
+/// A running control plane.
 pub(crate) struct Plane {
     pub(crate) xds: SocketAddr,
     pub(crate) authority: Authority,
-    root: Files,
+    /// Of that authority; a plane without has made one of its own.
+    root: Option<Files>,
     weir: Option<Weir>,
     dir: TempDir,
     members: Vec<Member>,
@@ -65,10 +66,20 @@ pub(crate) struct Plane {
 }
 
 impl Plane {
+    /// One whose authority the test has the key of.
     pub(crate) fn start(members: &[Member], section: &str, more: &str) -> Self {
+        Self::launch(members, section, more, true)
+    }
+
+    /// One that is its own authority.
+    pub(crate) fn sovereign(members: &[Member]) -> Self {
+        Self::launch(members, "", "", false)
+    }
+
+    fn launch(members: &[Member], section: &str, more: &str, given: bool) -> Self {
         let dir = tempfile::tempdir().expect("a directory");
         let authority = Authority::new("the mesh");
-        let root = authority.write_issuer(dir.path(), "root");
+        let root = given.then(|| authority.write_issuer(dir.path(), "root"));
         let mut plane = Self {
             xds: ports::free(),
             authority,
@@ -85,10 +96,13 @@ impl Plane {
     }
 
     fn write(&self) {
-        let (cert, key) = (self.root.cert.display(), self.root.key.display());
+        let ca = self.root.as_ref().map_or_else(String::new, |root| {
+            let (cert, key) = (root.cert.display(), root.key.display());
+            format!("  ca: {{ cert: \"{cert}\", key: \"{key}\" }}\n")
+        });
         let services: String = self.members.iter().map(Member::text).collect();
         let text = format!(
-            "control: {{ bind: \"{}\" }}\nmesh:\n  trustDomain: {DOMAIN}\n  ca: {{ cert: \"{cert}\", key: \"{key}\" }}\n{}services:\n{services}{}",
+            "control: {{ bind: \"{}\" }}\nmesh:\n  trustDomain: {DOMAIN}\n{ca}{}services:\n{services}{}",
             self.xds, self.section, self.more
         );
         let new = self.dir.path().join(".new");
@@ -150,14 +164,14 @@ impl Plane {
         String::from_utf8_lossy(&made.stdout).trim().to_owned()
     }
 
-    /// A command that changes who may call whom.
-    pub(crate) fn change_access(&self, args: &[&str]) {
+    /// A command that changes who may call whom, or who certifies.
+    pub(crate) fn order(&self, args: &[&str]) {
         let mut change = self.weir().cli_command(args);
         change.env("WEIR_STATE_DIR", self.dir.path().join("state"));
-        let done = change.output().expect("run weir mesh");
+        let done = change.output().expect("run weir");
         assert!(
             done.status.success(),
-            "{}",
+            "{args:?}: {}",
             String::from_utf8_lossy(&done.stderr)
         );
     }

@@ -6,7 +6,7 @@ use rustls::version::{TLS12, TLS13};
 use rustls::{ClientConfig, ClientConnection, HandshakeKind, SupportedProtocolVersion};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use weir_config::model::{
-    Certificate, ClientAuthMode, HostPattern, HostTls, ListenerTls, TlsVersion,
+    Certificate, ClientAuthMode, HostPattern, HostTls, ListenerTls, Roots, TlsVersion,
 };
 
 use super::*;
@@ -481,6 +481,55 @@ async fn a_request_for_a_host_that_asks_for_more_than_the_connection_showed_is_m
     let done = connect(&open, &config, "must.example.com").await;
     assert!(!open.is_misdirected(done.info(), "must.example.com"));
     assert!(tls.is_misdirected(done.info(), "must.example.com"));
+}
+
+#[tokio::test]
+async fn a_root_is_replaced_while_connections_go_on_and_what_only_the_old_one_vouches_for_does_not()
+{
+    let (old, new) = (Authority::new(), Authority::new());
+    let leaf = old.leaf(&["shop.example.com"]);
+    let trusting = |roots: &[&Authority]| {
+        let ders = roots.iter().flat_map(|root| root.model().ders.clone());
+        let roots = Roots {
+            ders: ders.collect(),
+            source: "test".into(),
+        };
+        let auth = ClientAuth {
+            roots: Arc::new(roots),
+            ..old.client_auth(ClientAuthMode::Require)
+        };
+        let model = ListenerTls {
+            client_auth: Some(auth),
+            ..(*listener(vec![leaf.model(&["shop.example.com"])])).clone()
+        };
+        ServerTls::build(&Arc::new(model), None)
+    };
+    let stages = [
+        trusting(&[&old]),
+        trusting(&[&old, &new]),
+        trusting(&[&new]),
+    ];
+    let bearer_of = |authority: &Authority, named: bool| {
+        let shown = authority.leaf(&["web.example.com"]);
+        let config = ClientConfig::builder_with_provider(super::super::provider::provider())
+            .with_protocol_versions(&[&TLS13])
+            .unwrap()
+            .with_root_certificates(old.roots())
+            .with_client_auth_cert(vec![shown.der.clone()], shown.key());
+        let mut config = config.unwrap();
+        config.enable_sni = named;
+        Arc::new(config)
+    };
+    for named in [true, false] {
+        let host = "shop.example.com";
+        let first = connect(&stages[0], &bearer_of(&old, named), host).await;
+        let second = connect(&stages[1], &bearer_of(&new, named), host).await;
+        let goes_on = |done: &Done, at: usize| !stages[at].is_misdirected(done.info(), host);
+        assert_eq!([0, 1, 2].map(|at| goes_on(&first, at)), [true, true, false]);
+        // Asked again, and in another order.
+        assert_eq!([2, 1, 1].map(|at| goes_on(&first, at)), [false, true, true]);
+        assert_eq!([1, 2].map(|at| goes_on(&second, at)), [true, true]);
+    }
 }
 
 #[tokio::test]
