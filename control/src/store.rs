@@ -16,7 +16,6 @@ use weir_plan::Overrides;
 
 use crate::events::EventFile;
 
-mod atomic;
 pub mod database;
 mod overrides;
 pub mod records;
@@ -159,7 +158,8 @@ impl Store {
         let Some(path) = self.path(DEVELOPMENT_FILE) else {
             return Ok(());
         };
-        atomic::write(&path, pem.as_bytes()).map_err(|error| StoreError::Write { path, error })
+        weir_files::replace(&path, pem.as_bytes())
+            .map_err(|error| StoreError::Write { path, error })
     }
 
     /// The token that changes need: from `file` if one is named, else from the state directory, where it is made

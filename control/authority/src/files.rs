@@ -1,9 +1,9 @@
-//! Files that hold secrets: replaced as a whole, and for their owner alone.
+//! Files that hold secrets: for their owner alone, and of a size that they may have.
 
-use std::fs::{DirBuilder, File, OpenOptions};
-use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
-use std::path::{Path, PathBuf};
+use std::fs::{DirBuilder, File};
+use std::io::{self, Read as _};
+use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
+use std::path::Path;
 
 /// A certificate, key or state file larger than this is none.
 const MAX_BYTES: u64 = 1 << 20;
@@ -53,50 +53,4 @@ pub(crate) fn read(path: &Path) -> io::Result<Vec<u8>> {
         ));
     }
     Ok(bytes)
-}
-
-/// Writes `bytes` to `path`, for its owner alone: either all of it is there afterwards, also after a crash, or the file is what
-/// it was.
-pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let aside = aside(path);
-    // Left over from a crash.
-    let _ = std::fs::remove_file(&aside);
-    let result = fill(&aside, bytes).and_then(|()| std::fs::rename(&aside, path));
-    if result.is_err() {
-        let _ = std::fs::remove_file(&aside);
-        return result;
-    }
-    sync_dir(path)
-}
-
-/// Takes a file away; one that is not there is fine.
-pub(crate) fn remove(path: &Path) -> io::Result<()> {
-    match std::fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => sync_dir(path),
-    }
-}
-
-/// A name is durable only once its directory is.
-fn sync_dir(path: &Path) -> io::Result<()> {
-    match path.parent() {
-        Some(dir) => File::open(dir)?.sync_all(),
-        None => Ok(()),
-    }
-}
-
-fn fill(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path)?;
-    file.write_all(bytes)?;
-    file.sync_all()
-}
-
-fn aside(path: &Path) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(".new");
-    PathBuf::from(name)
 }

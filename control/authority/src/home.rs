@@ -151,7 +151,7 @@ impl Home {
     fn write(&self, state: &State) -> Result<(), OpenError> {
         let path = self.dir.join(STATE);
         let bytes = serde_json::to_vec_pretty(state).unwrap_or_default();
-        files::replace(&path, &bytes).map_err(|error| OpenError::file(&path, error))
+        weir_files::replace(&path, &bytes).map_err(|error| OpenError::file(&path, error))
     }
 
     /// Takes away what the state does not name. That it fails is no reason to stop: the next start tries again.
@@ -160,8 +160,8 @@ impl Home {
         self.roots.retain(|id, _| named.contains(id));
         let there = stored(&self.dir).unwrap_or_default();
         for id in there.iter().filter(|id| !named.contains(id)) {
-            let gone = files::remove(&key_path(&self.dir, id))
-                .and_then(|()| files::remove(&certificate_path(&self.dir, id)));
+            let gone = weir_files::remove(&key_path(&self.dir, id))
+                .and_then(|()| weir_files::remove(&certificate_path(&self.dir, id)));
             match gone {
                 Ok(()) => tracing::info!(root = id, "a root that is no longer used was removed"),
                 Err(error) => {
@@ -191,11 +191,11 @@ impl Home {
 fn save(dir: &Path, root: &Ca) -> Result<String, OpenError> {
     let id = hex(&fingerprint(root.der()))[..ID].to_owned();
     let key = key_path(dir, &id);
-    files::replace(&key, root.key_pem().as_bytes())
+    weir_files::replace(&key, root.key_pem().as_bytes())
         .map_err(|error| OpenError::file(&key, error))?;
     let path = certificate_path(dir, &id);
     let pem = crate::pem::certificates(&root.chain);
-    files::replace(&path, pem.as_bytes()).map_err(|error| OpenError::file(&path, error))?;
+    weir_files::replace(&path, pem.as_bytes()).map_err(|error| OpenError::file(&path, error))?;
     Ok(id)
 }
 

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use sha2::{Digest, Sha256};
 
-use super::{StoreError, atomic, read_bounded};
+use super::{StoreError, read_bounded};
 
 /// Random bytes of a generated token, before they are written as hexadecimal digits.
 const TOKEN_BYTES: usize = 32;
@@ -76,7 +76,7 @@ pub(super) fn read_or_create(path: &Path) -> Result<Token, StoreError> {
         path: path.to_owned(),
         error,
     };
-    atomic::write(path, format!("{text}\n").as_bytes()).map_err(fail)?;
+    weir_files::replace(path, format!("{text}\n").as_bytes()).map_err(fail)?;
     Ok(Token::new(&text))
 }
 

@@ -1,8 +1,8 @@
 //! The identity on disk, so that a restart needs no new token.
 
-use std::fs::{DirBuilder, File, OpenOptions};
-use std::io::{self, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::fs::DirBuilder;
+use std::io;
+use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
@@ -90,7 +90,7 @@ impl Last {
             bundle: encode(&identity.bundle),
         };
         let bytes = serde_json::to_vec(&written)?;
-        replace(&self.path, &bytes)
+        weir_files::replace(&self.path, &bytes)
     }
 }
 
@@ -102,30 +102,4 @@ impl Written {
         let key = PrivateKeyDer::from(key);
         Identity::new(all(&self.chain)?, key, all(&self.bundle)?).map_err(|error| error.to_string())
     }
-}
-
-fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let aside = path.with_extension("json.new");
-    // Left over from a crash.
-    let _ = std::fs::remove_file(&aside);
-    let result = fill(&aside, bytes).and_then(|()| std::fs::rename(&aside, path));
-    if result.is_err() {
-        let _ = std::fs::remove_file(&aside);
-        return result;
-    }
-    // The rename is durable only once the directory is.
-    match path.parent() {
-        Some(dir) => File::open(dir)?.sync_all(),
-        None => Ok(()),
-    }
-}
-
-fn fill(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path)?;
-    file.write_all(bytes)?;
-    file.sync_all()
 }

@@ -158,9 +158,12 @@ impl Store {
     /// # Errors
     /// A full or dead disk; what was there before is there still.
     pub fn save(&self, saved: &Saved) -> io::Result<()> {
-        let previous = self.dir.join(PREVIOUS);
-        let keep = self.good.load(Ordering::Relaxed).then_some(&*previous);
-        let written = file::replace(&self.dir.join(CURRENT), keep, &format::write(saved));
+        let (current, bytes) = (self.dir.join(CURRENT), format::write(saved));
+        let written = match self.good.load(Ordering::Relaxed) {
+            true => weir_files::replace_and_keep(&current, &self.dir.join(PREVIOUS), &bytes),
+            // A bad one must not take the place of one that may be good.
+            false => weir_files::replace(&current, &bytes),
+        };
         if written.is_ok() {
             self.good.store(true, Ordering::Relaxed);
         }

@@ -1,9 +1,8 @@
-//! Replacing a file as a whole, and keeping the one before.
+//! Reading a file that may be too large.
 
-use std::fs::{File, OpenOptions};
-use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::{Path, PathBuf};
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::path::Path;
 
 /// All of a file, `None` where there is none.
 ///
@@ -25,51 +24,4 @@ pub(super) fn read(path: &Path, most: u64) -> io::Result<Option<Vec<u8>>> {
     // It may grow while it is read.
     file.take(most).read_to_end(&mut bytes)?;
     Ok(Some(bytes))
-}
-
-/// Writes `bytes` to `path`, for its owner alone, and leaves what was there at `previous`. At every moment there is a whole
-/// file at `path`, if there was one before.
-pub(super) fn replace(path: &Path, previous: Option<&Path>, bytes: &[u8]) -> io::Result<()> {
-    let fresh = with(path, ".new");
-    // Left over from a crash.
-    let _ = std::fs::remove_file(&fresh);
-    let result = fill(&fresh, bytes)
-        .and_then(|()| previous.map_or(Ok(()), |previous| keep(path, previous)))
-        .and_then(|()| std::fs::rename(&fresh, path));
-    if result.is_err() {
-        let _ = std::fs::remove_file(&fresh);
-        return result;
-    }
-    // The renames are durable only once the directory is.
-    match path.parent() {
-        Some(dir) => File::open(dir)?.sync_all(),
-        None => Ok(()),
-    }
-}
-
-/// Gives what is at `path` a second name, so that the first is never without a file.
-fn keep(path: &Path, previous: &Path) -> io::Result<()> {
-    let aside = with(previous, ".new");
-    let _ = std::fs::remove_file(&aside);
-    match std::fs::hard_link(path, &aside) {
-        Ok(()) => std::fs::rename(aside, previous),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(error),
-    }
-}
-
-fn fill(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path)?;
-    file.write_all(bytes)?;
-    file.sync_all()
-}
-
-fn with(path: &Path, end: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(end);
-    PathBuf::from(name)
 }
