@@ -169,23 +169,35 @@ fn carried(
 }
 
 impl LocalService {
-    /// A service that is new or changed.
+    /// A service that is new or changed. Of ten thousand endpoints nearly all stay, and each of those costs a look at an address.
     fn follow(
         table: &Arc<ServiceTable>,
         before: Option<&Self>,
         now: u64,
         random: &mut Random,
     ) -> Self {
-        let mut kept: HashMap<*const EndpointState, Rc<LocalEndpoint>> = HashMap::new();
-        for endpoint in before.iter().flat_map(|before| &before.endpoints) {
-            kept.insert(Arc::as_ptr(&endpoint.state), Rc::clone(endpoint));
-        }
-        let service = Self::new(table, &mut kept, before, random);
-        // What nobody took is gone: by its absence, for the mark on the state itself may come a moment later.
-        for endpoint in kept.into_values() {
-            endpoint.retire(now, table.service.drain_timeout);
-        }
-        service
+        let drain = table.service.drain_timeout;
+        let mut old = before.iter().flat_map(|b| &b.endpoints).peekable();
+        let each = table.endpoints.iter().zip(&table.service.endpoints);
+        // Both are in the order of ids.
+        let endpoints = each.map(|(state, endpoint)| {
+            let local = loop {
+                match old.peek() {
+                    Some(same) if Arc::ptr_eq(&same.state, state) => break old.next().cloned(),
+                    // By its absence, for the mark on the state itself may come a moment later.
+                    Some(gone) if gone.state.id <= state.id => gone.retire(now, drain),
+                    _ => break None,
+                }
+                old.next();
+            };
+            let local = local.unwrap_or_else(|| Rc::new(LocalEndpoint::new(state)));
+            local.configured.set(endpoint.weight.tenths());
+            local.weight.set(endpoint.weight.tenths());
+            local
+        });
+        let endpoints = endpoints.collect();
+        old.for_each(|gone| gone.retire(now, drain));
+        Self::new(table, endpoints, before, random)
     }
 
     /// The service is gone.
@@ -197,22 +209,10 @@ impl LocalService {
 
     fn new(
         table: &Arc<ServiceTable>,
-        kept: &mut HashMap<*const EndpointState, Rc<LocalEndpoint>>,
+        endpoints: Vec<Rc<LocalEndpoint>>,
         before: Option<&Self>,
         random: &mut Random,
     ) -> Self {
-        let endpoints: Vec<_> = table
-            .endpoints
-            .iter()
-            .zip(&table.service.endpoints)
-            .map(|(state, endpoint)| {
-                let old = kept.remove(&Arc::as_ptr(state));
-                let local = old.unwrap_or_else(|| Rc::new(LocalEndpoint::new(state)));
-                local.configured.set(endpoint.weight.tenths());
-                local.weight.set(endpoint.weight.tenths());
-                local
-            })
-            .collect();
         let versions = table
             .versions
             .iter()
