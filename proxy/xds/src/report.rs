@@ -73,7 +73,7 @@ async fn converse(
         return Ok(());
     };
     let mut interval = interval(&first);
-    let mut reported: BTreeMap<String, Served> = BTreeMap::new();
+    let mut told = Told::default();
     let mut since = Instant::now();
     loop {
         tokio::select! {
@@ -84,7 +84,9 @@ async fn converse(
             () = tokio::time::sleep(interval.saturating_sub(since.elapsed())) => {
                 let took = since.elapsed();
                 since = Instant::now();
-                let stats = differences(load(), &mut reported, took);
+                let Some(stats) = told.next(load(), took) else {
+                    continue;
+                };
                 let report = LoadStatsRequest {
                     node: Some(node.clone()),
                     cluster_stats: stats,
@@ -105,6 +107,24 @@ fn interval(wish: &LoadStatsResponse) -> Duration {
     asked
         .unwrap_or(Duration::from_secs(10))
         .clamp(SHORTEST, LONGEST)
+}
+
+/// What the server knows already.
+#[derive(Default)]
+struct Told {
+    served: BTreeMap<String, Served>,
+    /// The last report was of nothing.
+    nothing: bool,
+}
+
+impl Told {
+    /// The next report. Who hears nothing after a report of nothing knows that there is nothing: an idle proxy has no reason
+    /// to wake.
+    fn next(&mut self, now: Vec<Served>, took: Duration) -> Option<Vec<ClusterStats>> {
+        let stats = differences(now, &mut self.served, took);
+        let before = std::mem::replace(&mut self.nothing, stats.is_empty());
+        (!before || !self.nothing).then_some(stats)
+    }
 }
 
 /// What came since the last report, of those services that got something.
@@ -211,6 +231,19 @@ mod tests {
             named,
             [("weir.duration_us_le:1000", 1), (&last, 1), (SECURED, 2)]
         );
+    }
+
+    #[test]
+    fn that_nothing_more_comes_is_said_once() {
+        let mut told = Told::default();
+        let took = Duration::from_secs(10);
+        let mut counts = |served: Vec<Served>| told.next(served, took).map(|stats| stats.len());
+        assert_eq!(counts(vec![]), Some(0));
+        assert_eq!(counts(vec![]), None);
+        assert_eq!(counts(vec![served(3, 1, 3, 1)]), Some(1));
+        assert_eq!(counts(vec![served(3, 1, 3, 1)]), Some(0));
+        assert_eq!(counts(vec![served(3, 1, 3, 1)]), None);
+        assert_eq!(counts(vec![served(4, 1, 4, 1)]), Some(1));
     }
 
     #[test]
