@@ -69,6 +69,7 @@ pub fn router(control: Control) -> Router {
         .route("/api/v1/documents/{name}/remove", post(decide::remove))
         .route("/api/v1/rollback", post(decide::rollback))
         .route("/api/v1/rollback/clear", post(decide::clear))
+        .route("/api/v1/mesh", get(mesh::view))
         .route("/api/v1/mesh/authority", get(mesh::authority))
         .route("/api/v1/mesh/rotation", post(mesh::rotate))
         .route(

@@ -1,10 +1,12 @@
-//! `weir mesh`: who may call whom, seen and changed.
+//! `weir mesh`: who is in the mesh; who may call whom, seen and changed.
 
 mod view;
 
 use clap::{Args, Subcommand};
 use serde_json::{Map, Value, json};
-use weir_control::api::types::{Access, AccessCheck, ApplyRequest, DocumentList, UndoRequest};
+use weir_control::api::types::{
+    Access, AccessCheck, ApplyRequest, DocumentList, MeshInfo, UndoRequest,
+};
 
 use crate::client::{Client, block_on, read};
 use crate::commands::decide::{self, How};
@@ -17,6 +19,7 @@ Rules go by the identity in the caller's certificate. A deny that fits refuses; 
 must fit. Their order never matters. What is set here is kept, with who did it, as generations of the history.
 
 Examples:
+  weir mesh                                 # the services in it, their sidecars, who is open to whom
   weir mesh allow web shop --methods GET --path /api
   weir mesh deny web shop --path /api/internal
   weir mesh deny '*' shop --log             # try it out: counted, not enforced
@@ -33,12 +36,12 @@ Examples:
   weir mesh allow 'spiffe://partner.example/*' shop --path '=/orders'
   weir mesh deny web '*' --path /admin --dry-run";
 
-/// Show or set who may call whom
+/// Show the mesh; show or set who may call whom
 #[derive(Debug, Args)]
-#[command(after_help = HELP, arg_required_else_help = true)]
+#[command(after_help = HELP)]
 pub(crate) struct MeshArgs {
     #[command(subcommand)]
-    command: MeshCommand,
+    command: Option<MeshCommand>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -51,10 +54,11 @@ enum MeshCommand {
     Deny(RuleArgs),
     /// Ask whether a caller may, and see every rule that was tried
     #[command(after_help = "\
-Nothing is sent anywhere. Without --method it is a connection, which has no path.
+Nothing is sent anywhere. Without --method, --path, --host and -H it is a connection; with one of them a GET, unless
+--method says otherwise.
 
 Examples:
-  weir mesh check web shop --method GET --path /api/items
+  weir mesh check web shop --path /api/items
   weir mesh check web shop --method POST --path /api -H 'x-tier: gold'
   weir mesh check '' shop --method GET      # somebody without an identity
   weir mesh check web --listener websecure --method GET --path /
@@ -116,7 +120,7 @@ struct CheckArgs {
     listener: Option<String>,
     #[arg(long, value_name = "METHOD")]
     method: Option<String>,
-    #[arg(long, value_name = "PATH", requires = "method")]
+    #[arg(long, value_name = "PATH")]
     path: Option<String>,
     #[arg(long, value_name = "HOST")]
     host: Option<String>,
@@ -126,12 +130,7 @@ struct CheckArgs {
     #[arg(long, value_name = "IP")]
     client: Option<std::net::IpAddr>,
     /// A header of the request; may be repeated
-    #[arg(
-        short = 'H',
-        long = "header",
-        value_name = "NAME: VALUE",
-        requires = "method"
-    )]
+    #[arg(short = 'H', long = "header", value_name = "NAME: VALUE")]
     headers: Vec<String>,
 }
 
@@ -140,7 +139,10 @@ const PREFIX: &str = "mesh.";
 
 /// Shows or changes.
 pub(crate) fn run(args: &MeshArgs, client: &Client, printer: Printer) -> Outcome {
-    match &args.command {
+    let Some(command) = &args.command else {
+        return overview(client, printer);
+    };
+    match command {
         MeshCommand::Allow(rule) => set("allow", rule, client, printer),
         MeshCommand::Deny(rule) => set("deny", rule, client, printer),
         MeshCommand::Check(check) => self::check(check, client, printer),
@@ -258,6 +260,16 @@ fn not_ours(name: &str, access: &Access) -> Failure {
     Failure::runtime(format!("there is no policy {name}")).help(help)
 }
 
+fn overview(client: &Client, printer: Printer) -> Outcome {
+    let value: Value = block_on(client.get("/api/v1/mesh"))?;
+    if printer.is_data() {
+        printer.data(&value)?;
+        return Ok(Exit::Ok);
+    }
+    print(&view::overview(&read::<MeshInfo>(value)?, printer))?;
+    Ok(Exit::Ok)
+}
+
 fn list(client: &Client, printer: Printer) -> Outcome {
     let value: Value = block_on(client.get("/api/v1/access"))?;
     if printer.is_data() {
@@ -283,11 +295,13 @@ fn check(args: &CheckArgs, client: &Client, printer: Printer) -> Outcome {
 
 fn question(args: &CheckArgs) -> String {
     let headers = (!args.headers.is_empty()).then(|| args.headers.join("\n"));
+    let is_request = args.path.is_some() || args.host.is_some() || headers.is_some();
+    let method = args.method.clone().or(is_request.then(|| "GET".to_owned()));
     let pairs = [
         ("from", Some(args.from.clone())),
         ("service", args.service.clone()),
         ("listener", args.listener.clone()),
-        ("method", args.method.clone()),
+        ("method", method),
         ("path", args.path.clone()),
         ("host", args.host.clone()),
         ("port", args.port.map(|port| port.to_string())),

@@ -12,7 +12,7 @@ use crate::model::{
     Admission, EndpointId, HostPattern, ListenerName, Locality, Protocol, RouteName, ServiceName,
     VersionName, Weight,
 };
-use crate::raw::{At, Scalar};
+use crate::raw::{At, MeshMode, Scalar, ServiceMesh};
 
 /// Why a container is left out.
 pub(super) type Refusal = Box<Diagnostic>;
@@ -307,6 +307,11 @@ impl Member<'_> {
             false if self.claim.asked => {
                 format!("{state}; no route: what its labels ask for was refused")
             }
+            false if self.is_in_the_mesh() => {
+                format!(
+                    "{state}; called by its name in the mesh: no label makes a route from outside"
+                )
+            }
             false => format!(
                 "{state}; no label makes a route: add weir.host or weir.path, or name the service in a file"
             ),
@@ -317,6 +322,11 @@ impl Member<'_> {
             address: Some(self.address),
             ..report(self.container, true, reason)
         }
+    }
+
+    fn is_in_the_mesh(&self) -> bool {
+        let mode = |mesh: &ServiceMesh| mesh.mode.as_ref().map(|mode| mode.value);
+        (self.policy.mesh.as_ref()).is_some_and(|mesh| mode(mesh) != Some(MeshMode::Off))
     }
 
     /// The report of a container that was left out after all.

@@ -7,6 +7,7 @@
 mod capture;
 mod modes;
 mod view;
+mod way;
 mod weave;
 
 #[cfg(test)]

@@ -1,4 +1,6 @@
-//! The mesh's authority: how it stands, tokens, and rotating its root.
+//! The mesh: who is in it, how its authority stands, tokens, and rotating its root.
+
+use std::collections::BTreeMap;
 
 use axum::Json;
 use axum::body::Bytes;
@@ -8,14 +10,14 @@ use axum::http::StatusCode;
 use weir_authority::rotation::{Phase, RotateError};
 use weir_authority::token::{Token, Used};
 use weir_authority::{RootShown, RotationRefused, TokenError};
-use weir_config::model::ServiceName;
+use weir_config::model::{Service, ServiceName};
 use weir_config::raw::Scalar as _;
 
 use super::body::{bytes, read};
 use super::error::ApiError;
 use super::types::{
-    AuthorityInfo, AuthorityRoot, MeshToken, MeshTokens, NewToken, Reply, RotationInfo,
-    RotationRequest, RotationStep, TokenRequest,
+    AuthorityInfo, AuthorityRoot, MeshInfo, MeshService, MeshToken, MeshTokens, NewToken, Reply,
+    RotationInfo, RotationRequest, RotationStep, TokenRequest,
 };
 use crate::clock::rfc3339;
 use crate::control::Control;
@@ -28,6 +30,40 @@ const TOKEN: &str = r#"{"service": "shop", "ttl": "1h"}"#;
 const STEP: &str = r#"{"step": "start"}"#;
 /// Without a word how long, a token is good for an hour.
 const TTL: std::time::Duration = std::time::Duration::from_secs(3600);
+
+pub(super) async fn view(
+    State(control): State<Control>,
+) -> Result<Json<Reply<MeshInfo>>, ApiError> {
+    let mesh = mesh(&control)?;
+    let model = std::sync::Arc::clone(&control.shared.models.borrow().model);
+    let mut sidecars: BTreeMap<String, usize> = BTreeMap::new();
+    let seen = crate::xds::seen(&control.shared);
+    for status in seen.map(|seen| seen.proxies.list()).unwrap_or_default() {
+        if let Some(service) = status.service {
+            *sidecars.entry(service).or_default() += 1;
+        }
+    }
+    let shown = |service: &std::sync::Arc<Service>| {
+        let settings = service.mesh?;
+        let name = service.name.as_str();
+        let access = model.access.of(name).authorization.as_deref();
+        let policies = access.map_or(&[][..], |access| &access.policies);
+        Some(MeshService {
+            name: name.to_owned(),
+            mode: settings.mode.text().to_owned(),
+            protocol: settings.protocol.text().to_owned(),
+            port: settings.port,
+            endpoints: service.endpoints.len(),
+            sidecars: sidecars.get(name).copied().unwrap_or(0),
+            policies: policies.len(),
+            open: policies.iter().all(|policy| policy.log_only),
+        })
+    };
+    Ok(Json(Reply::new(MeshInfo {
+        trust_domain: mesh.authority.trust_domain().to_string(),
+        services: model.services.iter().filter_map(shown).collect(),
+    })))
+}
 
 pub(super) async fn authority(
     State(control): State<Control>,

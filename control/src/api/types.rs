@@ -21,8 +21,8 @@ pub use history::{
     RollbackRequest, UndoRequest,
 };
 pub use mesh::{
-    AuthorityInfo, AuthorityRoot, MeshToken, MeshTokens, NewToken, RotationInfo, RotationRequest,
-    RotationStep, TokenRequest,
+    AuthorityInfo, AuthorityRoot, MeshInfo, MeshService, MeshToken, MeshTokens, NewToken,
+    RotationInfo, RotationRequest, RotationStep, TokenRequest,
 };
 pub use proxy::{Proxies, Proxy, ProxyCounts, ProxyLoad, ProxyState};
 

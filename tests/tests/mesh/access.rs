@@ -21,7 +21,7 @@ fn once_a_rule_names_a_service_only_who_is_listed_gets_in_and_the_rest_is_counte
     );
     web.ask_until("shop", "/api/cart", 200);
     bank.ask_until("shop", "/api/cart", 200);
-    plane.change_access(&[
+    plane.order(&[
         "mesh",
         "allow",
         "web",
@@ -67,8 +67,7 @@ fn once_a_rule_names_a_service_only_who_is_listed_gets_in_and_the_rest_is_counte
         "check",
         "bank",
         "shop",
-        "--method",
-        "GET",
+        // A path is one of a request, and that a GET.
         "--path",
         "/api/cart",
     ]);
@@ -80,8 +79,31 @@ fn once_a_rule_names_a_service_only_who_is_listed_gets_in_and_the_rest_is_counte
         String::from_utf8_lossy(&said.stderr)
     );
     assert!(told.contains("refused"), "{told}");
+    let view = plane.weir().json("/api/v1/mesh");
+    let service = |name: &str| {
+        let all = view["services"].as_array().expect("services");
+        all.iter().find(|it| it["name"] == name).cloned()
+    };
+    let (web_seen, shop_seen) = (service("web").expect("web"), service("shop").expect("shop"));
+    assert_eq!(view["trustDomain"], "test.mesh");
+    assert_eq!(
+        (&web_seen["open"], &shop_seen["open"]),
+        (&true.into(), &false.into())
+    );
+    for seen in [&web_seen, &shop_seen] {
+        assert_eq!(
+            (&seen["sidecars"], &seen["mode"]),
+            (&1.into(), &"strict".into())
+        );
+    }
+    let table = plane.weir().cli(&["mesh"]);
+    let table = String::from_utf8_lossy(&table.stdout).into_owned();
+    assert!(
+        table.contains("1 of 1") && table.contains("everybody in the mesh"),
+        "{table}"
+    );
     // A refusal stands before what is allowed.
-    plane.change_access(&["mesh", "deny", "web", "shop", "--path", "/api/admin"]);
+    plane.order(&["mesh", "deny", "web", "shop", "--path", "/api/admin"]);
     web.ask_until("shop", "/api/admin/x", 403);
     assert_eq!(web.ask("shop", "/api/cart").status(), 200);
 }

@@ -3,9 +3,60 @@
 use std::fmt::Write as _;
 
 use serde_json::Value;
-use weir_control::api::types::{Access, AccessCheck, AccessPolicy, AccessTried};
+use weir_control::api::types::{
+    Access, AccessCheck, AccessPolicy, AccessTried, MeshInfo, MeshService,
+};
 
 use crate::output::{Cell, Format, Printer, Table, Tone};
+
+/// One line for each service.
+pub(super) fn overview(mesh: &MeshInfo, printer: Printer) -> String {
+    let mut headings = vec!["SERVICE", "MODE", "SIDECARS", "MAY BE CALLED BY"];
+    if printer.is_wide() {
+        headings.extend(["PROTOCOL", "PORT", "IDENTITY"]);
+    }
+    let mut table = Table::new(&headings);
+    for service in &mesh.services {
+        let mode = match service.mode.as_str() {
+            "strict" => Tone::Good,
+            _ => Tone::Warn,
+        };
+        // An endpoint without one is called and answers nobody.
+        let sidecars = match service.sidecars < service.endpoints {
+            true => Tone::Warn,
+            false => Tone::Plain,
+        };
+        let number = format!("{} of {}", service.sidecars, service.endpoints);
+        let mut cells: Vec<Cell> = vec![
+            service.name.as_str().into(),
+            Cell::toned(service.mode.as_str(), mode),
+            Cell::toned(number, sidecars),
+            callers(service).into(),
+        ];
+        if printer.is_wide() {
+            cells.extend([
+                service.protocol.as_str().into(),
+                service.port.to_string().into(),
+                format!("spiffe://{}/svc/{}", mesh.trust_domain, service.name).into(),
+            ]);
+        }
+        table.row(cells);
+    }
+    table.or_none(
+        printer.color,
+        "no service is in the mesh: label containers weir.mesh=strict, or write mesh: { mode: strict } at a service",
+    )
+}
+
+fn callers(service: &MeshService) -> String {
+    match (service.open, service.policies) {
+        (true, 0) if service.mode == "permissive" => "everybody".into(),
+        (true, 0) => "everybody in the mesh".into(),
+        (true, _) => "everybody in the mesh (rules only log)".into(),
+        (false, 1) => "by 1 rule, see weir mesh list".into(),
+        (false, rules) => format!("by {rules} rules, see weir mesh list"),
+    }
+}
 
 /// One line for each policy.
 pub(super) fn list(access: &Access, printer: Printer) -> String {

@@ -4,11 +4,12 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use weir_config::model::{
-    BackendRef, Capture, Listener, ListenerName, MeshProtocol, Model, Protocol, Route, RouteName,
-    Rule, Service, StreamRoute, TrustedHops, Weight,
+    Capture, Listener, ListenerName, MeshProtocol, Model, Protocol, RouteName, Rule, Service,
+    TrustedHops,
 };
 
 use super::OUTBOUND;
+use super::way::{Way, whole};
 
 /// Gives each service of the mesh a listener that has what goes to its endpoints' addresses, as the app sees them, and makes the
 /// outbound listener the one from which they are taken. What is known and not in the mesh is passed on as it is.
@@ -51,34 +52,29 @@ fn taken(told: &Model, woven: &mut Model, service: &Arc<Service>, protocol: Mesh
         source: service.source.clone(),
         ..Listener::new(listener.clone(), nowhere, spoken)
     }));
-    let listeners = vec![listener];
+    let way = Way {
+        name: route,
+        listener,
+        source: service.source.clone(),
+    };
     match protocol {
-        MeshProtocol::Http => woven.routes.push(Arc::new(Route {
-            name: route,
-            listeners,
-            hostnames: Vec::new(),
-            rules: rules(told, service),
-            age: 0,
-            source: service.source.clone(),
-        })),
-        MeshProtocol::Tcp => woven.streams.push(Arc::new(StreamRoute {
-            name: route,
-            listeners,
-            hostnames: Vec::new(),
-            backends: vec![BackendRef {
-                service: service.name.clone(),
-                version: None,
-                weight: Weight::ONE,
-            }],
-            age: 0,
-            source: service.source.clone(),
-        })),
+        MeshProtocol::Http => {
+            let route = way.of_requests(rules(told, service));
+            woven.routes.push(Arc::new(route));
+        }
+        MeshProtocol::Tcp => {
+            let stream = way.of_connections(&service.name);
+            woven.streams.push(Arc::new(stream));
+        }
     }
 }
 
-/// Those by which it is called by its name.
+/// Those by which it is called by its name; one that no host can have is called by its address alone.
 fn rules(told: &Model, service: &Service) -> Vec<Rule> {
     let name = format!("mesh/{}", service.name);
     let by_name = told.routes.iter().find(|route| route.name.as_str() == name);
-    by_name.map_or_else(Vec::new, |route| route.rules.clone())
+    by_name.map_or_else(
+        || vec![Rule::every(vec![whole(&service.name)])],
+        |route| route.rules.clone(),
+    )
 }

@@ -274,6 +274,33 @@ fn what_is_redirected_goes_where_the_app_meant_it_to() {
 }
 
 #[test]
+fn what_no_host_can_name_is_still_reached_by_its_address() {
+    let mut model = model();
+    let shop = model
+        .services
+        .iter()
+        .position(|s| s.name.as_str() == "shop");
+    let mut odd = (*model.services[shop.unwrap()]).clone();
+    odd.name = ServiceName::new("shop@file").unwrap();
+    model.services.push(Arc::new(odd));
+    model.sort();
+    let told = view(&model, &meant("web", None)).unwrap();
+    let captures = Beside {
+        captures: Some(false),
+        ..beside("web")
+    };
+    let woven = weave(&told, &credentials(), Some(&captures));
+    let rules = |name: &str| {
+        let mut all = woven.routes.iter();
+        all.find(|route| route.name.as_str() == name)
+            .map(|route| route.rules.clone())
+    };
+    assert_eq!(rules("mesh/shop@file"), None);
+    let redirected = rules("mesh/to/shop@file").unwrap();
+    assert_eq!(redirected[0].backends[0].service.as_str(), "shop@file");
+}
+
+#[test]
 fn a_woven_model_is_in_order_and_its_names_are_unique() {
     let told = view(&model(), &meant("web", None)).unwrap();
     let captures = Beside {

@@ -8,9 +8,10 @@ use weir_config::model::{
     AccessAction, AccessOperation, AccessPolicy, AccessRule, AccessSource, Among, Authorization,
     BackendRef, HealthProbe, HostPattern, INBOUND_PORT, Listener, ListenerName, MeshMode,
     MeshProtocol, Model, Pattern, PolicyName, Protocol, Route, RouteName, Rule, Service,
-    ServiceMesh, ServiceName, StreamRoute, TrustedHops, Weight,
+    ServiceMesh, ServiceName, StreamRoute, TrustedHops,
 };
 
+use super::way::{Way, whole};
 use super::{INBOUND, OUTBOUND, modes};
 
 /// Where a sidecar's app sends its requests, unless the sidecar is told otherwise.
@@ -157,13 +158,14 @@ fn route(model: &Model, service: &Service) -> Option<Route> {
     if is_tcp(service) {
         return None;
     }
-    Some(Route {
-        listeners: vec![listener_name(OUTBOUND)],
-        hostnames: vec![HostPattern::parse(service.name.as_str()).ok()??],
-        rules: vec![rule(model, service)],
-        age: 0,
+    let way = Way {
         name: RouteName::new(&format!("mesh/{}", service.name)).ok()?,
+        listener: listener_name(OUTBOUND),
         source: service.source.clone(),
+    };
+    Some(Route {
+        hostnames: vec![HostPattern::parse(service.name.as_str()).ok()??],
+        ..way.of_requests(vec![rule(model, service)])
     })
 }
 
@@ -184,20 +186,12 @@ fn rule(model: &Model, service: &Service) -> Rule {
             filters: Vec::new(),
             ..rule.clone()
         },
-        None => Rule::every(vec![whole(service)]),
+        None => Rule::every(vec![whole(&service.name)]),
     }
 }
 
 fn takes_everything(rule: &Rule) -> bool {
     rule.matches == [weir_config::model::Match::every()]
-}
-
-fn whole(service: &Service) -> BackendRef {
-    BackendRef {
-        service: service.name.clone(),
-        version: None,
-        weight: Weight::ONE,
-    }
 }
 
 /// Where connections for a service are taken, if it has a port for that.
@@ -209,15 +203,12 @@ fn connections(service: &Service) -> Option<(Listener, StreamRoute)> {
         source: service.source.clone(),
         ..Listener::new(name.clone(), bind, Protocol::Tcp)
     };
-    let stream = StreamRoute {
+    let way = Way {
         name: RouteName::new(&format!("mesh/{}", service.name)).ok()?,
-        listeners: vec![name],
-        hostnames: Vec::new(),
-        backends: vec![whole(service)],
-        age: 0,
+        listener: name,
         source: service.source.clone(),
     };
-    Some((listener, stream))
+    Some((listener, way.of_connections(&service.name)))
 }
 
 pub(super) fn listener_name(text: &'static str) -> ListenerName {

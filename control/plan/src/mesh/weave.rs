@@ -4,12 +4,13 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use weir_config::model::{
-    Alpn, AltName, AppProtocol, BackendRef, BackendRoots, BackendTls, Certificate, ClientAuth,
-    ClientAuthMode, Endpoint, EndpointId, ForwardClientCert, Listener, ListenerTls, MeshMode,
-    MeshProtocol, Model, OutlierDetection, Protocol, Roots, Route, RouteName, Rule, Service,
-    ServiceName, StreamRoute, TlsVersion, TrustDomain, Weight,
+    Alpn, AltName, AppProtocol, BackendRoots, BackendTls, Certificate, ClientAuth, ClientAuthMode,
+    Endpoint, EndpointId, ForwardClientCert, Listener, ListenerTls, MeshMode, MeshProtocol, Model,
+    OutlierDetection, Protocol, Roots, RouteName, Rule, Service, ServiceName, TlsVersion,
+    TrustDomain, Weight,
 };
 
+use super::way::{Way, whole};
 use super::{INBOUND, OUTBOUND, capture};
 
 /// Who a proxy is, and whom it believes.
@@ -124,35 +125,24 @@ fn stand_beside(told: &Model, woven: &mut Model, credentials: &Credentials, besi
         }
     }
     let app = app(own.map(|own| &**own), beside);
-    let backend = BackendRef {
-        service: app.name.clone(),
-        version: None,
-        weight: Weight::ONE,
+    let way = Way {
+        name: RouteName::new(INBOUND).expect("a name that fits"),
+        listener: super::view::listener_name(INBOUND),
+        source: app.source.clone(),
     };
-    let listeners = vec![super::view::listener_name(INBOUND)];
-    let name = RouteName::new(INBOUND).expect("a name that fits");
-    let source = app.source.clone();
     let takes_connections = own.is_some_and(|own| {
         own.mesh
             .is_some_and(|mesh| mesh.protocol == MeshProtocol::Tcp)
     });
     match takes_connections {
-        true => woven.streams.push(Arc::new(StreamRoute {
-            name,
-            listeners,
-            hostnames: Vec::new(),
-            backends: vec![backend],
-            age: 0,
-            source,
-        })),
-        false => woven.routes.push(Arc::new(Route {
-            name,
-            listeners,
-            hostnames: Vec::new(),
-            rules: vec![Rule::every(vec![backend])],
-            age: 0,
-            source,
-        })),
+        true => {
+            let stream = way.of_connections(&app.name);
+            woven.streams.push(Arc::new(stream));
+        }
+        false => {
+            let route = way.of_requests(vec![Rule::every(vec![whole(&app.name)])]);
+            woven.routes.push(Arc::new(route));
+        }
     }
     woven.services.push(Arc::new(app));
     if let Some(pass_unknown) = beside.captures {

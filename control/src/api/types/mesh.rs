@@ -2,6 +2,35 @@
 
 use serde::{Deserialize, Serialize};
 
+/// `GET /api/v1/mesh`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct MeshInfo {
+    pub trust_domain: String,
+    /// The services that are in it, by name.
+    pub services: Vec<MeshService>,
+}
+
+/// A service that is in the mesh.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct MeshService {
+    pub name: String,
+    /// `strict` or `permissive`.
+    pub mode: String,
+    /// `http` or `tcp`.
+    pub protocol: String,
+    /// Where its sidecars take connections.
+    pub port: u16,
+    pub endpoints: usize,
+    /// Those of its sidecars that follow this control plane now.
+    pub sidecars: usize,
+    /// Policies that say who may call it, those for every service included.
+    pub policies: usize,
+    /// Nobody who is in the mesh is refused: no policy that is enforced is for it.
+    pub open: bool,
+}
+
 /// `GET /api/v1/mesh/authority`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
