@@ -10,6 +10,7 @@ mod app;
 pub(crate) mod control;
 pub(crate) mod docker;
 pub(crate) mod follow;
+mod house;
 pub(crate) mod identity;
 pub(crate) mod limits;
 pub(crate) mod logging;
@@ -30,14 +31,8 @@ use crate::exit::{Exit, Failure, Outcome};
 use crate::signals::{Ending, survive_hangup};
 use crate::state_dir;
 use admin::AdminServer;
+use house::keep_house;
 use plan::Plan;
-
-/// How often memory that nobody uses is given back, and how long after the start all that belongs to it has been done.
-const HOUSEKEEPING: Duration = Duration::from_secs(5);
-/// Of these, how many go by from one time that code is given back to the next.
-const CODE_ROUNDS: u32 = 12;
-/// CPU time between two such times below which nothing goes on but what always does.
-const IDLE_COST: Duration = Duration::from_millis(150);
 
 /// What was started, for whoever wants to print it.
 pub(crate) struct Started {
@@ -93,33 +88,6 @@ pub(crate) fn run(plan: Plan, limit: Option<Duration>, started: impl FnOnce(&Sta
         admin.stop();
         Ok(exit)
     })
-}
-
-/// Gives back what starting up took, and what later changes did; code, only while there is nothing to do: a request that
-/// finds it gone waits for it to be mapped again.
-async fn keep_house() {
-    let (mut rounds, mut spent) = (0, Duration::ZERO);
-    loop {
-        tokio::time::sleep(HOUSEKEEPING).await;
-        weir_sys::release_memory();
-        if rounds % CODE_ROUNDS == 0 {
-            let before = std::mem::replace(&mut spent, processor_time());
-            let is_idle = spent.saturating_sub(before) < IDLE_COST;
-            // Where it fails some more memory is held, nothing else.
-            if (rounds == 0 || is_idle)
-                && let Err(error) = weir_sys::release_code()
-            {
-                tracing::debug!(%error, "code that is not needed stays in memory");
-            }
-        }
-        rounds += 1;
-    }
-}
-
-/// What this process has used of all CPUs.
-fn processor_time() -> Duration {
-    let spent = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
-    Duration::try_from(spent).unwrap_or_default()
 }
 
 /// Waits for a signal, or for the limit.

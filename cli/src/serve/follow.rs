@@ -224,13 +224,24 @@ fn apply(plan: &Plan, handle: &Handle, identity: Option<&Running>) -> Apply {
         let weaver = Weaver::new(handle.clone(), credentials, mesh.beside.clone());
         let weaver = Arc::new(weaver);
         tokio::spawn(Arc::clone(&weaver).follow());
-        return Arc::new(move |model, generation| weaver.tell(model, generation));
+        return tidied(move |model, generation| weaver.tell(model, generation));
     }
     let publishing = handle.clone();
-    Arc::new(move |model: Arc<Model>, generation| {
+    tidied(move |model, generation| {
         let applied = publishing.publish(model, generation);
         let errors = applied.listener_errors.into_iter();
         errors.map(|(name, why)| (name.to_string(), why)).collect()
+    })
+}
+
+/// It runs on a thread that sleeps afterwards, and would keep what it has freed.
+fn tidied(
+    apply: impl Fn(Arc<Model>, u64) -> Vec<(String, String)> + Send + Sync + 'static,
+) -> Apply {
+    Arc::new(move |model, generation| {
+        let unbound = apply(model, generation);
+        weir_sys::release_memory();
+        unbound
     })
 }
 
@@ -255,6 +266,7 @@ fn start_follower(
         variant: plan.variant,
         limits: Limits::default(),
         load: Some(load(handle)),
+        tidy: weir_sys::release_memory,
     };
     Ok(Follower::start(options, store, apply)?)
 }

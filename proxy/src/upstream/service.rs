@@ -59,7 +59,8 @@ pub struct ServiceState {
     /// Where those are told of that requests found absent.
     pub(super) suspects: Suspects,
     pub(crate) breakers: Breakers,
-    groups: Mutex<BTreeMap<VersionName, Group>>,
+    /// On the heap each, for the same reason as the members of a detector.
+    groups: Mutex<BTreeMap<VersionName, Box<Group>>>,
 }
 
 /// The limits of a service (semantics 9). Workers share them: they must be exact.
@@ -199,7 +200,7 @@ impl ServiceState {
                 .collect();
             let group = groups
                 .entry(version.name.clone())
-                .or_insert_with(|| Group::new(service.outlier.clone(), now));
+                .or_insert_with(|| Box::new(Group::new(service.outlier.clone(), now)));
             if *group.detector.policy() != service.outlier {
                 group.detector.set_policy(service.outlier.clone());
                 group.next_sweep = group.next_sweep.min(now + service.outlier.interval);
@@ -416,16 +417,17 @@ impl ServiceState {
     /// What a scrape says.
     pub(crate) fn ejections(&self) -> Vec<Ejections> {
         let groups = self.lock();
-        let one = |(version, group): (&VersionName, &Group)| Ejections {
+        let all = groups.iter();
+        all.map(|(version, group)| Ejections {
             version: version.clone(),
             active: group.detector.ejected(),
             detected: group.detected.clone(),
             overflow: group.overflow,
-        };
-        groups.iter().map(one).collect()
+        })
+        .collect()
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<VersionName, Group>> {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<VersionName, Box<Group>>> {
         self.groups.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

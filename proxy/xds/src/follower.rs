@@ -33,6 +33,8 @@ pub use status::{Board, Status};
 const FIRST_ANSWER: Duration = Duration::from_secs(30);
 /// A server that took a stream and did not refuse it for this long has taken it.
 const SETTLED: Duration = Duration::from_secs(1);
+/// How often memory that decoding has freed is given back.
+const TIDY: Duration = Duration::from_secs(5);
 /// How long the last state may take to be written at the end.
 const LAST_WRITE: Duration = Duration::from_secs(2);
 
@@ -52,6 +54,8 @@ pub struct Options {
     pub limits: Limits,
     /// What load is reported, where a control plane asks. `None`: nothing is.
     pub load: Option<Load>,
+    /// Gives back memory that the thread it is called on has freed; called now and then, as decoding frees much of it.
+    pub tidy: fn(),
 }
 
 /// A thread that follows; it ends when this is dropped.
@@ -83,6 +87,7 @@ impl Follower {
             .enable_all()
             .max_blocking_threads(1)
             .build()?;
+        let tidy = options.tidy;
         let mut following = Following {
             options,
             publisher,
@@ -96,6 +101,7 @@ impl Follower {
                 runtime.block_on(async {
                     tokio::select! {
                         () = following.run() => {}
+                        () = tidying(tidy) => {}
                         _ = stopped => {}
                     }
                 });
@@ -127,6 +133,14 @@ impl Follower {
         if let Some(writer) = &self.writer {
             writer.finish(LAST_WRITE);
         }
+    }
+}
+
+/// Does not end.
+async fn tidying(tidy: fn()) {
+    loop {
+        tokio::time::sleep(TIDY).await;
+        tidy();
     }
 }
 
