@@ -174,6 +174,7 @@ impl House {
         };
         let options = weir_xds_client::Options {
             load: None,
+            tidy: || {},
             node: weir_xds_client::node(node, None, "test"),
             control: vec![self.address.clone()],
             access,
