@@ -6,10 +6,12 @@ use std::time::Duration;
 
 use weir_tests::binary::workspace;
 use weir_tests::client::{Client, Response};
+use weir_tests::config::Ports;
 use weir_tests::docker::{Engine, Kind, image};
 use weir_tests::load::Load;
 use weir_tests::ports;
 use weir_tests::wait::within;
+use weir_tests::weir::Weir;
 
 /// A Swarm takes its time for each step.
 const PATIENCE: Duration = Duration::from_secs(150);
@@ -204,6 +206,49 @@ fn the_stack_file_serves_scales_reweighs_and_rolls_without_a_failed_request() {
     load.stop_unharmed();
 }
 
+/// What is called where `addresses: vip` is asked for. Nothing is sent there: that takes IPVS in the kernel, and a place in the
+/// overlay network.
+fn virtual_addresses_are_the_managers(stack: &Stack) {
+    let socket = stack.engine.socket();
+    let network = format!("{}_app-network", stack.name);
+    let yaml = |ports: Ports| {
+        format!(
+            "admin: {{ bind: \"{}\" }}\nlisteners: [{{ name: web, bind: \"{}\" }}]\ndiscovery:\n  swarm: {{ endpoint: \"unix://{}\", network: {network}, addresses: vip }}\n",
+            ports.admin,
+            ports.listen,
+            socket.display()
+        )
+    };
+    let weir = Weir::spawn(yaml, |_| {});
+    for (service, tasks) in [("web", 3), ("api", 2)] {
+        let name = format!("{}_{service}", stack.name);
+        let format = "{{range .Endpoint.VirtualIPs}}{{.Addr}} {{end}}";
+        let told = stack
+            .engine
+            .docker(&["service", "inspect", "--format", format, &name]);
+        let addresses: Vec<&str> = told.split_whitespace().collect();
+        let known = addresses
+            .iter()
+            .filter_map(|address| Some(format!("{}:8080", address.split_once('/')?.0)));
+        let known: Vec<String> = known.collect();
+        within(
+            PATIENCE,
+            &format!("the virtual IP of {name}: {known:?}"),
+            || {
+                let listed = weir.cli(&["discovery"]);
+                let listed = String::from_utf8_lossy(&listed.stdout).into_owned();
+                let line = listed.lines().find(|line| {
+                    line.contains(&format!("the virtual IP of {tasks} running tasks"))
+                })?;
+                known
+                    .iter()
+                    .any(|address| line.contains(address))
+                    .then_some(())
+            },
+        );
+    }
+}
+
 #[test]
 fn the_stacks_of_guides_are_served_by_path_and_updated_one_by_one() {
     let Some(stack) = Stack::deploy("samples.yaml", "samples") else {
@@ -224,6 +269,7 @@ fn the_stacks_of_guides_are_served_by_path_and_updated_one_by_one() {
         .find(|line| line.starts_with("samples_db "))
         .unwrap_or(&found);
     assert!(db.contains("it does not opt in"), "{db}");
+    virtual_addresses_are_the_managers(&stack);
 
     // One by one and each stopped before its successor starts, as Swarm does by default: two of three are always there.
     let load = load(&stack, host, "x-origin-name");
