@@ -149,7 +149,6 @@ fn control_options(plan: &Plan, admin: &AdminServer) -> ControlOptions {
         admin: server,
         settings: plan.file_settings.clone(),
         version: env!("CARGO_PKG_VERSION"),
-        tidy: weir_sys::release_memory,
         ..ControlOptions::default()
     }
 }

@@ -78,9 +78,6 @@ pub struct ControlOptions {
     pub ready: Ready,
     /// Told what is asked of an endpoint.
     pub operate: EndpointOps,
-    /// Gives back memory that the thread it is called on has freed: answering a thousand proxies that come with nothing frees
-    /// much of it.
-    pub tidy: fn(),
 }
 
 impl Default for ControlOptions {
@@ -103,7 +100,6 @@ impl Default for ControlOptions {
             observed: Arc::new(|_| Vec::new()),
             ready: Arc::new(|| (true, "no data plane attached".into())),
             operate: Arc::new(|_| Err(EndpointRefused::Unattached)),
-            tidy: || {},
         }
     }
 }
@@ -161,7 +157,6 @@ pub(crate) struct Shared {
     pub(crate) observed: Observed,
     pub(crate) ready: Ready,
     pub(crate) operate: EndpointOps,
-    pub(crate) tidy: fn(),
     pub(crate) state_dir: Option<PathBuf>,
     pub(crate) stop: CancellationToken,
 }
@@ -220,7 +215,6 @@ impl Control {
             observed: options.observed,
             ready: options.ready,
             operate: options.operate,
-            tidy: options.tidy,
             state_dir: options.state_dir,
             stop: CancellationToken::new(),
         });

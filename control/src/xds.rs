@@ -35,8 +35,6 @@ pub(crate) use edges::edges;
 pub(crate) use metrics::text as metrics_text;
 pub(crate) use view::proxies;
 
-/// How often memory that answering has freed is given back.
-const TIDY: Duration = Duration::from_secs(5);
 /// How often it is looked whether every source has answered.
 const LOOK: Duration = Duration::from_millis(50);
 /// How long nothing new must come, once every source has answered, before the first view is made.
@@ -232,13 +230,6 @@ impl Serving {
             Some(Following::Mesh(own)) => drop(tokio::spawn(own.follow())),
             None => {}
         }
-        let tidy = self.shared.tidy;
-        tokio::spawn(async move {
-            loop {
-                tokio::time::sleep(TIDY).await;
-                tidy();
-            }
-        });
         let models = self.shared.models.subscribe();
         tokio::spawn(pace::follow(models, move || {
             let hub = Arc::clone(&self.hub);

@@ -9,7 +9,7 @@ const LOOK: Duration = Duration::from_secs(5);
 /// CPU time between two looks below which nothing goes on but what always does: one part in a hundred.
 const IDLE: Duration = Duration::from_millis(50);
 /// Bytes of code that have come into memory beyond what is used all the time, for it to be worth while to give them back.
-const WORTH: u64 = 2 << 20;
+const WORTH: u64 = 1 << 20;
 /// Looks after which it is found out anew what is used all the time.
 const ANEW: u32 = 60;
 
@@ -33,11 +33,15 @@ pub(super) async fn keep_house() {
     }
 }
 
-/// How much code is in memory, since it was given back last.
+/// Whether code that is in memory is used all the time, as far as giving it back has shown.
 #[derive(Debug, Default)]
 struct Code {
-    /// What was there again at the first look: that is used all the time, and giving it back would only make requests wait.
-    used: Option<u64>,
+    /// What is used all the time: giving that back would only make requests wait.
+    used: u64,
+    /// What was held when it was given back at the last look.
+    given_back: Option<u64>,
+    /// How often in a row nearly all of it was there again at the next look. Once may be what is run once a minute.
+    returned: u8,
     looks: u32,
 }
 
@@ -45,13 +49,20 @@ impl Code {
     /// Whether to give it back now, with so many bytes in memory.
     fn is_worth_it(&mut self, held: u64, is_idle: bool) -> bool {
         self.looks += 1;
-        let used = *self.used.get_or_insert(held);
-        // What is run once a minute may have been run at that very look.
-        let is_old = self.looks > ANEW;
-        let is_worth_it = is_idle && (is_old || held > used.saturating_add(WORTH));
-        if is_worth_it {
+        if self.looks > ANEW {
             *self = Self::default();
         }
+        if let Some(before) = self.given_back.take() {
+            self.returned = match held.saturating_add(WORTH) > before {
+                true => self.returned + 1,
+                false => 0,
+            };
+            if self.returned != 1 {
+                (self.used, self.returned) = (held, 0);
+            }
+        }
+        let is_worth_it = is_idle && held > self.used.saturating_add(WORTH);
+        self.given_back = is_worth_it.then_some(held);
         is_worth_it
     }
 }
@@ -82,26 +93,27 @@ mod tests {
 
     const MIB: u64 = 1 << 20;
 
-    #[test]
-    fn what_is_run_now_and_then_is_given_back_and_what_is_used_all_the_time_is_not() {
-        let mut code = Code::default();
-        let mut looks = |held: &[u64]| -> Vec<bool> {
-            let held = held.iter();
-            held.map(|mib| code.is_worth_it(mib * MIB, true)).collect()
-        };
-        // Of an idle process: three are used, nine more once a minute.
-        assert_eq!(looks(&[3, 3, 4, 12]), [false, false, false, true]);
-        // Of one with a request now and then: all that it takes is there again at the next look.
-        assert_eq!(looks(&[7, 7, 8, 9]), [false; 4]);
+    fn looks(code: &mut Code, held: &[u64]) -> Vec<bool> {
+        let held = held.iter();
+        held.map(|mib| code.is_worth_it(mib * MIB, true)).collect()
     }
 
     #[test]
-    fn nothing_is_given_back_under_load_and_a_bad_first_look_is_not_for_ever() {
+    fn what_is_run_once_a_minute_is_given_back_even_if_it_comes_at_a_bad_moment() {
         let mut code = Code::default();
-        assert!((0..200).all(|_| !code.is_worth_it(20 * MIB, false)));
-        assert!(code.is_worth_it(20 * MIB, true));
-        let given_back: Vec<bool> = (0..61).map(|_| code.is_worth_it(12 * MIB, true)).collect();
-        assert_eq!(given_back.iter().position(|given| *given), Some(60));
+        let found = looks(&mut code, &[12, 3, 4, 12, 3, 12, 12, 3, 3]);
+        let expected = [true, false, false, true, false, true, true, false, false];
+        assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn what_is_used_all_the_time_is_left_until_it_is_found_out_anew() {
+        let mut code = Code::default();
+        let given_back = looks(&mut code, &[9; 130]);
+        let times: Vec<usize> = (0..130).filter(|at| given_back[*at]).collect();
+        assert_eq!(times, [0, 1, 60, 61, 121, 122]);
+        let mut busy = Code::default();
+        assert!((0..200).all(|_| !busy.is_worth_it(20 * MIB, false)));
     }
 
     #[test]
