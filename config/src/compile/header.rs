@@ -10,24 +10,6 @@ use crate::raw::{At, Header, HeaderModifier};
 /// Longest value, in bytes.
 const MAX_VALUE: usize = 8 * 1024;
 
-/// Fields that belong to one hop or to the framing of a message (RFC 9110, section 7.6.1): a
-/// configuration that edits them would break the connection or let a request be smuggled.
-const OWN: [&str; 13] = [
-    "connection",
-    "content-length",
-    "expect",
-    "host",
-    "http2-settings",
-    "keep-alive",
-    "proxy-authenticate",
-    "proxy-authorization",
-    "proxy-connection",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-];
-
 /// A field name to match, in lower case.
 pub(super) fn name(at: &At<String>, report: &mut Report) -> Option<Arc<str>> {
     if at.value.is_empty() || at.value.len() > 256 || !at.value.bytes().all(is_token) {
@@ -68,7 +50,7 @@ pub(super) fn value(at: &At<String>, report: &mut Report) -> Option<Arc<str>> {
 /// A field name that a configuration may write, in lower case.
 pub(super) fn edited(at: &At<String>, report: &mut Report) -> Option<Arc<str>> {
     let name = name(at, report)?;
-    if OWN.contains(&&*name) {
+    if HeaderEdits::NEVER.contains(&&*name) {
         let help = match &*name {
             "host" => "use a URLRewrite filter with hostname",
             _ => "Weir decides it for each connection",

@@ -237,6 +237,26 @@ pub struct HeaderEdits {
     pub remove: Vec<Arc<str>>,
 }
 
+impl HeaderEdits {
+    /// Fields that belong to one hop or to the framing of a message (RFC 9110, section 7.6.1): a configuration that edits them
+    /// would break the connection or let a request be smuggled.
+    pub const NEVER: [&str; 13] = [
+        "connection",
+        "content-length",
+        "expect",
+        "host",
+        "http2-settings",
+        "keep-alive",
+        "proxy-authenticate",
+        "proxy-authorization",
+        "proxy-connection",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+    ];
+}
+
 /// Answers with a `Location` (Gateway API, `HTTPRequestRedirectFilter`).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Redirect {

@@ -172,23 +172,6 @@ fn rate_limit(own: &RateLimit) -> Result<(), Refusal> {
     .within("max_keys")
 }
 
-/// Fields that belong to one hop or to the framing of a message (RFC 9110, section 7.6.1): nobody edits them.
-const OWN: [&str; 13] = [
-    "connection",
-    "content-length",
-    "expect",
-    "host",
-    "http2-settings",
-    "keep-alive",
-    "proxy-authenticate",
-    "proxy-authorization",
-    "proxy-connection",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-];
-
 fn edits(own: &HeaderEdits) -> Result<(), Refusal> {
     fields(&own.set)?;
     fields(&own.add)?;
@@ -207,7 +190,7 @@ pub(super) fn fields(all: &[(std::sync::Arc<str>, std::sync::Arc<str>)]) -> Resu
 
 fn editable(name: &str) -> Result<(), Refusal> {
     must(
-        is_token(name) && !OWN.contains(&name),
+        is_token(name) && !HeaderEdits::NEVER.contains(&name),
         &format!("names {name:?}, which is no field that may be edited"),
     )
 }
