@@ -34,7 +34,7 @@ pub(crate) struct Args {
     /// Count user instructions per request under valgrind instead (Weir, HAProxy, nginx)
     #[arg(long)]
     pub(crate) callgrind: bool,
-    /// Under callgrind, requests that are on their way at a time, at most 8
+    /// Under callgrind, requests of HTTP/1.1 that are on their way at a time, at most 8
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub(crate) at_once: usize,
     /// Measure what active checks of this many endpoints cost instead, each once a second

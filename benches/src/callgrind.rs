@@ -11,7 +11,7 @@ use crate::args::Args;
 use crate::load;
 use crate::origin::Origins;
 use crate::peer::{Peer, Running};
-use crate::workload::{Setup, Workload};
+use crate::workload::{Over, Workload};
 use crate::{facts, process, say};
 
 const REQUESTS: usize = 3000;
@@ -24,11 +24,13 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let weir = args.weir_binary("profiling")?;
     let origins = Origins::start(&weir)?;
     let count = if args.quick { REQUESTS / 10 } else { REQUESTS };
-    let mut setups = Vec::new();
+    let mut chosen: Vec<Workload> = Vec::new();
     for workload in Workload::chosen(&args.workload)? {
-        // Of each setup the smallest question, for which the first workload stands.
-        if !workload.setup.is_of_weir() && !setups.contains(&workload.setup) {
-            setups.push(workload.setup);
+        // Of each kind the smallest question, for which the first workload stands.
+        let is_other = |w: &Workload| w.setup != workload.setup || w.is_h2() != workload.is_h2();
+        let is_sent = !matches!(workload.over, Over::Tls);
+        if is_sent && !workload.setup.is_of_weir() && chosen.iter().all(is_other) {
+            chosen.push(workload);
         }
     }
     let mut table = format!(
@@ -37,9 +39,10 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         args.at_once
     );
     let comparable = [Peer::Weir, Peer::Haproxy, Peer::Nginx];
-    for setup in setups {
+    for workload in chosen {
         for peer in Peer::chosen(&args.peer) {
-            if !comparable.contains(&peer) || peer != Peer::Weir && !peer.installed() {
+            let speaks = peer == Peer::Weir || !matches!(workload.over, Over::Grpc { .. });
+            if !comparable.contains(&peer) || !speaks || peer != Peer::Weir && !peer.installed() {
                 continue;
             }
             let executed = |requests: usize| -> anyhow::Result<u64> {
@@ -47,17 +50,18 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
                     .prefix("callgrind")
                     .tempfile()?
                     .into_temp_path();
-                let mut proxy = Running::start_under_callgrind(peer, &weir, &origins, setup, &out)?;
-                load::exactly(&proxy, requests, args.at_once)
+                let mut proxy =
+                    Running::start_under_callgrind(peer, &weir, &origins, workload.setup, &out)?;
+                load::exactly(&workload, &proxy, requests, args.at_once)
                     .with_context(|| format!("{requests} requests through {peer}"))?;
                 proxy.stop()?;
                 total(&out.to_path_buf())
             };
             let (once, twice) = (executed(count)?, executed(2 * count)?);
             let each = twice.saturating_sub(once) / count as u64;
-            let name = match setup {
-                Setup::Http { .. } => peer.to_string(),
-                Setup::Tcp => format!("{peer} (tcp)"),
+            let name = match workload.name {
+                "small" => peer.to_string(),
+                other => format!("{peer} ({other})"),
             };
             say(&format!("{name}: {each} user instructions per request"));
             table += &format!("| {name} | {each} |\n");

@@ -4,7 +4,7 @@ mod h2load;
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
@@ -29,14 +29,19 @@ const OFFER: &str = "openssl_conf = all\n[all]\nssl_conf = ssl\n[ssl]\nsystem_de
 
 /// Drives a workload through a proxy.
 pub(crate) fn drive(workload: &Workload, proxy: &Running, time: Duration) -> anyhow::Result<Load> {
-    let offer = proxy.dir.path().join("openssl.cnf");
-    std::fs::write(&offer, OFFER)?;
+    let offer = offer(proxy)?;
     match workload.over {
         Over::Clear | Over::Tls => wrk(workload, proxy, time, &offer),
         Over::H2Tls { streams } | Over::Grpc { streams } => {
             h2load::run(workload, proxy, streams, time, &offer)
         }
     }
+}
+
+fn offer(proxy: &Running) -> anyhow::Result<PathBuf> {
+    let path = proxy.dir.path().join("openssl.cnf");
+    std::fs::write(&path, OFFER)?;
+    Ok(path)
 }
 
 /// Drives a workload of HTTP/1.1 through a proxy with wrk.
@@ -116,8 +121,18 @@ fn duration(text: &str) -> Option<Duration> {
 /// Connections over which [`exactly`] sends.
 const CONNECTIONS: usize = 8;
 
-/// Sends exactly that many requests over eight connections in turn, so many at once, and reads each answer.
-pub(crate) fn exactly(proxy: &Running, count: usize, at_once: usize) -> anyhow::Result<()> {
+/// Sends exactly that many requests of a workload: those of HTTP/2 as the workload has them, others over eight connections in
+/// turn, so many at once.
+pub(crate) fn exactly(
+    workload: &Workload,
+    proxy: &Running,
+    count: usize,
+    at_once: usize,
+) -> anyhow::Result<()> {
+    if let Over::H2Tls { streams } | Over::Grpc { streams } = workload.over {
+        let offer = offer(proxy)?;
+        return h2load::exactly(workload, proxy, streams, count, &offer);
+    }
     let mut streams = Vec::new();
     for _ in 0..CONNECTIONS {
         let stream = TcpStream::connect(proxy.addr)?;

@@ -58,7 +58,7 @@ fn measure(args: &Args) -> anyhow::Result<()> {
     let weir = args.weir_binary("release")?;
     let origins = Origins::start(&weir)?;
     let workloads = Workload::chosen(&args.workload)?;
-    if workloads.iter().any(Workload::needs_h2load) && !process::on_path("h2load") {
+    if workloads.iter().any(Workload::is_h2) && !process::on_path("h2load") {
         bail!("h2load is not installed; on Debian: apt-get install nghttp2-client");
     }
     let counting = perf::can_count();

@@ -200,8 +200,8 @@ impl Workload {
             .collect())
     }
 
-    /// Whether it takes a client of HTTP/2.
-    pub(crate) fn needs_h2load(&self) -> bool {
+    /// Whether it takes h2load, a client of HTTP/2.
+    pub(crate) fn is_h2(&self) -> bool {
         matches!(self.over, Over::H2Tls { .. } | Over::Grpc { .. })
     }
 

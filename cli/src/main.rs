@@ -31,7 +31,7 @@ use output::{Printer, Tone};
 
 /// Returns memory to the kernel sooner than the system's allocator, and gives each worker its own heap.
 #[global_allocator]
-static ALLOCATOR: weir_sys::MiMalloc = weir_sys::MiMalloc;
+static ALLOCATOR: weir_sys::Allocator = weir_sys::Allocator;
 
 fn main() -> ExitCode {
     serve::limits::use_small_pages();

@@ -12,6 +12,8 @@ use tokio::sync::mpsc;
 use crate::buffer::BufferPool;
 use crate::http::h1::serve::Scratch;
 use crate::http::h2::offenders::Offenders;
+use crate::http::h2::residents::Residents;
+use crate::http::h2::serve::Begun;
 use crate::listener::accept;
 use crate::listener::stop::{Ending, Serving};
 use crate::runtime::generations::Follower;
@@ -65,6 +67,7 @@ pub(crate) struct Worker {
     pub(crate) scratch: RefCell<Vec<Box<Scratch>>>,
     /// Connections to endpoints that are open, idle ones included.
     pub(crate) upstream_open: Rc<Cell<usize>>,
+    pub(crate) residents: Residents<Box<Begun>>,
     /// Clients of HTTP/2 that were sent away a moment ago.
     pub(crate) offenders: Offenders,
     /// Mirrored requests under way.
@@ -90,6 +93,7 @@ impl Worker {
             random: RefCell::new(SmallRng::from_rng(&mut rand::rng())),
             scratch: RefCell::default(),
             upstream_open: Rc::default(),
+            residents: Residents::default(),
             offenders: Offenders::default(),
             mirrors: Cell::default(),
             draining: Cell::new(false),
@@ -120,6 +124,15 @@ impl Worker {
     /// Whether connections should end with the answer they get: memory is short.
     pub(crate) fn spares_memory(&self) -> bool {
         self.shared.overload().is_tight()
+    }
+
+    /// Idle connections that an endpoint may have, by its setting; none where those to endpoints have all the descriptors that are
+    /// for them, for another endpoint may need one.
+    pub(crate) fn idle_connections(&self, setting: usize) -> usize {
+        match self.upstream_open.get() > self.max_connections {
+            true => 0,
+            false => setting,
+        }
     }
 
     fn obey(self: &Rc<Self>, command: Command) {
@@ -170,10 +183,12 @@ impl Worker {
             self.buffers.shrink();
             self.pipes.shrink();
             self.scratch.borrow_mut().truncate(64);
+            self.residents.shrink();
         }
         if count.is_multiple_of(8) && self.spares_memory() {
             self.buffers.shrink();
             self.pipes.shrink();
+            self.residents.shrink();
             let mut scratch = self.scratch.borrow_mut();
             let keep = scratch.len() / 2;
             scratch.truncate(keep);
@@ -240,4 +255,22 @@ pub(crate) async fn run(worker: Rc<Worker>, mut commands: mpsc::UnboundedReceive
     }
     worker.log.flush();
     worker.traces.flush();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_connection_is_kept_idle_where_endpoints_have_all_their_descriptors() {
+        let share = Descriptors {
+            connections: 10,
+            pipes: 0,
+        };
+        let worker = Worker::new(Arc::new(Shared::for_tests()), share);
+        worker.upstream_open.set(10);
+        assert_eq!(worker.idle_connections(1024), 1024);
+        worker.upstream_open.set(11);
+        assert_eq!(worker.idle_connections(1024), 0);
+    }
 }

@@ -1,6 +1,7 @@
 //! HTTP/2 with h2load, whose log has the latency of every request.
 
 use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
@@ -28,41 +29,72 @@ pub(super) fn run(
     std::fs::write(&log, "")?;
     std::fs::write(&message, MESSAGE)?;
     let seconds = time.as_secs().max(1);
+    let mut command = command(workload, proxy, streams, &message, offer);
+    command.args(["-D", &seconds.to_string()]);
+    command.arg(format!("--log-file={}", log.display()));
+    let text = printed(command)?;
+    let lines = std::fs::read_to_string(&log).context("read h2load's log")?;
+    parse(&lines, Duration::from_secs(seconds)).with_context(|| format!("h2load printed {text}"))
+}
+
+/// Sends exactly that many requests.
+pub(super) fn exactly(
+    workload: &Workload,
+    proxy: &Running,
+    streams: usize,
+    count: usize,
+    offer: &Path,
+) -> anyhow::Result<()> {
+    let message = proxy.dir.path().join("message");
+    std::fs::write(&message, MESSAGE)?;
+    let mut command = command(workload, proxy, streams, &message, offer);
+    command.args(["-n", &count.to_string()]);
+    let text = printed(command)?;
+    let good = format!("{count} succeeded");
+    ensure!(text.contains(&good), "not every answer was good: {text}");
+    Ok(())
+}
+
+/// What all loads of HTTP/2 have in common.
+fn command(
+    workload: &Workload,
+    proxy: &Running,
+    streams: usize,
+    message: &Path,
+    offer: &Path,
+) -> Command {
     let mut command = on_cpu(LOAD_CPU, "h2load");
     command
         .args(["-t1", "-c", &workload.connections.to_string()])
-        .args(["-m", &streams.to_string(), "-D", &seconds.to_string()])
-        .arg(format!("--log-file={}", log.display()));
+        .args(["-m", &streams.to_string()]);
     let (scheme, addr) = match workload.over {
         Over::Grpc { .. } => {
-            command
-                .args([
-                    "-H",
-                    "content-type: application/grpc",
-                    "-H",
-                    "te: trailers",
-                    "-d",
-                ])
-                .arg(&message);
+            let heads = ["content-type: application/grpc", "te: trailers"];
+            for head in heads {
+                command.args(["-H", head]);
+            }
+            command.arg("-d").arg(message);
             ("http", proxy.addr)
         }
         _ => ("https", proxy.tls),
     };
     // A host that Weir has a route for; the others take any.
-    let output = command
+    command
         .arg(format!("--connect-to={addr}"))
         .arg(format!("{scheme}://h7.example{}", workload.path))
-        .env("OPENSSL_CONF", offer)
-        .output()
-        .context("run h2load")?;
-    let text = String::from_utf8_lossy(&output.stdout);
+        .env("OPENSSL_CONF", offer);
+    command
+}
+
+/// What it printed when it went well.
+fn printed(mut command: Command) -> anyhow::Result<String> {
+    let output = command.output().context("run h2load")?;
     ensure!(
         output.status.success(),
         "h2load: {}",
         String::from_utf8_lossy(&output.stderr)
     );
-    let lines = std::fs::read_to_string(&log).context("read h2load's log")?;
-    parse(&lines, Duration::from_secs(seconds)).with_context(|| format!("h2load printed {text}"))
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
 /// Reads lines of start, status and duration in microseconds.

@@ -30,7 +30,7 @@ pub(super) fn arguments(dir: &Path, places: &Places, setup: Setup) -> anyhow::Re
     let mut yaml = format!(
         "admin: {{ bind: \"{admin}\" }}\nworkers: 1\naccessLog: \"off\"\ngracePeriod: 0s\ndrainTimeout: 1s\n\
          listeners:\n  - {{ name: web, bind: \"{listen}\", protocol: {protocol} }}\n{secure}\
-         services:\n  - {{ name: app, endpoints: [{{ address: \"{origin}\" }}], connectionPool: {{ http: {{ maxIdlePerEndpoint: 256 }} }} }}\n\
+         services:\n  - {{ name: app, endpoints: [{{ address: \"{origin}\" }}] }}\n\
          \x20 - {{ name: grpc, endpoints: [{{ address: \"{grpc}\" }}], appProtocol: grpc }}\nroutes:\n"
     );
     match setup {

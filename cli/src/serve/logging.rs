@@ -42,7 +42,7 @@ pub(crate) fn start(default: LevelFilter, no_color: bool) -> Result<(), Failure>
 fn read(text: &str) -> Result<Targets, Failure> {
     Targets::from_str(text).map_err(|e| {
         Failure::new(Exit::Usage, format!("WEIR_LOG={text}: {e}"))
-            .help("write a level (error, warn, info, debug, trace), or info,weir_control=debug")
+            .help("write a level (error, warn, info, debug), or info,weir_control=debug")
     })
 }
 

@@ -2,6 +2,7 @@
 //!
 //! This is the only crate of Weir that may hold unsafe code.
 
+mod allocator;
 mod socket;
 
 use std::ffi::c_void;
@@ -9,7 +10,7 @@ use std::io;
 
 use rustix::mm::{Advice, madvise};
 
-pub use mimalloc::MiMalloc;
+pub use allocator::Allocator;
 pub use socket::unacknowledged;
 
 /// Gives memory back to the system that has been free for a second, by mimalloc's default.

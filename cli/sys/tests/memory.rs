@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 #[global_allocator]
-static ALLOCATOR: weir_sys::MiMalloc = weir_sys::MiMalloc;
+static ALLOCATOR: weir_sys::Allocator = weir_sys::Allocator;
 
 /// Resident MiB of this process without its files.
 fn resident() -> usize {

@@ -26,7 +26,7 @@ pub struct ConnectionPool {
     pub max_requests_per_connection: u32,
     /// Streams at once on one HTTP/2 connection. 0: as many as the endpoint allows. Default 0.
     pub max_concurrent_streams: u32,
-    /// Idle connections kept per endpoint and worker. Default 128.
+    /// Idle connections kept per endpoint and worker. Default 1024.
     pub max_idle_per_endpoint: usize,
     pub retries: RetryLimit,
 }
@@ -62,7 +62,7 @@ impl Default for ConnectionPool {
             idle_timeout: Duration::from_secs(60),
             max_requests_per_connection: 0,
             max_concurrent_streams: 0,
-            max_idle_per_endpoint: 128,
+            max_idle_per_endpoint: 1024,
             retries: RetryLimit::default(),
         }
     }

@@ -8,6 +8,7 @@ pub(crate) mod head;
 pub(crate) mod io;
 pub(crate) mod offenders;
 pub(crate) mod pulse;
+pub(crate) mod residents;
 pub(crate) mod serve;
 pub mod translate;
 pub(crate) mod watch;

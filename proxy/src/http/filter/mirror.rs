@@ -215,7 +215,8 @@ impl Copy {
         let limit = pool.max_requests_per_connection;
         let worn = limit > 0 && lease.served.saturating_add(1) >= limit;
         if reusable && !worn {
-            Pool::put(lease, worker.timers.now(), pool.max_idle_per_endpoint);
+            let keep = worker.idle_connections(pool.max_idle_per_endpoint);
+            Pool::put(lease, worker.timers.now(), keep);
         }
         Ok(())
     }

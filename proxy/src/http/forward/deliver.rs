@@ -381,6 +381,7 @@ fn give_back(conn: &Connection, scratch: &Scratch, call: &Call<'_>, lease: Lease
     let limit = pool.max_requests_per_connection;
     let worn = limit > 0 && lease.served.saturating_add(1) >= limit;
     if scratch.response.keep_alive && !worn {
-        Pool::put(lease, conn.worker.timers.now(), pool.max_idle_per_endpoint);
+        let keep = conn.worker.idle_connections(pool.max_idle_per_endpoint);
+        Pool::put(lease, conn.worker.timers.now(), keep);
     }
 }

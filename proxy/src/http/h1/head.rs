@@ -16,6 +16,7 @@ pub(super) use field::check_alias;
 pub use field::{Field, Known};
 pub use framing::Framing;
 pub(super) use framing::without_parameters;
+pub(in crate::http) use request::settle_request;
 pub use request::{HostSource, Method, RequestHead, Target, parse_request};
 pub use response::{ResponseHead, parse_response};
 pub use span::Span;

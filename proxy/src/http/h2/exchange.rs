@@ -320,9 +320,7 @@ impl Sender {
         };
         let all: usize = parts.iter().map(|part| part.len()).sum();
         let wanted = all.min(PIECE);
-        if stream.capacity() < wanted {
-            stream.reserve_capacity(wanted);
-        }
+        stream.reserve_capacity(wanted);
         let mut room = stream.capacity();
         while room == 0 {
             room = match ready!(stream.poll_capacity(cx)) {
@@ -331,13 +329,12 @@ impl Sender {
             };
         }
         let count = room.min(wanted);
-        let mut piece = BytesMut::with_capacity(count);
-        for part in parts {
-            let left = count - piece.len();
-            piece.extend_from_slice(&part[..part.len().min(left)]);
-        }
+        let piece = match parts {
+            [one] => Bytes::copy_from_slice(&one[..count]),
+            _ => joined(parts, count),
+        };
         let ends = last && count == all;
-        stream.send_data(piece.freeze(), ends).map_err(broken)?;
+        stream.send_data(piece, ends).map_err(broken)?;
         if ends {
             *self = Self::Ended;
         }
@@ -360,6 +357,16 @@ impl Sender {
         }
         Ok(())
     }
+}
+
+/// The first bytes of these.
+fn joined(parts: &[IoSlice<'_>], count: usize) -> Bytes {
+    let mut piece = BytesMut::with_capacity(count);
+    for part in parts {
+        let left = count - piece.len();
+        piece.extend_from_slice(&part[..part.len().min(left)]);
+    }
+    piece.freeze()
 }
 
 fn is_enough(error: &h2::Error) -> bool {

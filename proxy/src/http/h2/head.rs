@@ -1,8 +1,8 @@
 //! Heads of HTTP/2 as heads of HTTP/1, and back.
 //!
-//! A request that comes in frames is written down as the text of HTTP/1 and read by the same parser as any other: so
-//! whatever the frames said, what goes on is one well-formed request that passed every check that one over HTTP/1
-//! has to pass, and routing, filters and log see one kind of request. An answer likewise.
+//! A request that comes in frames is written down as the text of HTTP/1, and every check that one over HTTP/1 has to pass
+//! is made of that text: so whatever the frames said, what goes on is one well-formed request, and routing, filters and log
+//! see one kind of request. Where its parts stand is known from the writing. An answer likewise, but that its text is parsed.
 
 use h2::ext::Protocol;
 use http::header::{CONTENT_LENGTH, COOKIE, HOST, TE};
@@ -15,8 +15,8 @@ use super::fields::{is_of_connection, lines_of, push_lines};
 use super::websocket::{self, Key};
 use crate::buffer::{Buffer, LARGE};
 use crate::http::h1::head::{
-    Framing, HeadError, Known, Method, Parsed, RequestHead, ResponseHead, parse_request,
-    parse_response,
+    Field, Framing, HeadError, Known, Method, Parsed, RequestHead, ResponseHead, Span,
+    parse_response, settle_request,
 };
 
 /// Text written at the end of a buffer, which grows once.
@@ -46,23 +46,48 @@ impl<'a> Text<'a> {
         }
     }
 
-    /// One field. Nearly always there is room for all of it, which is then looked at once.
+    /// Bytes so far.
+    fn len(&self) -> usize {
+        self.buffer.len()
+    }
+
+    /// One field of a request, which is remembered.
+    fn field(&mut self, name: &[u8], value: &[u8], fields: &mut Vec<Field>) {
+        let start = self.len();
+        self.line(name, value);
+        let colon = start + name.len();
+        let value_start = colon + 2;
+        fields.push(Field::written(
+            span(start, colon),
+            span(value_start, value_start + value.len()),
+        ));
+    }
+
+    /// One field.
     fn line(&mut self, name: &[u8], value: &[u8]) {
-        let len = name.len() + value.len() + 4;
-        let Some(room) = self.buffer.spare_mut().get_mut(..len) else {
-            for part in [name, b": ", value, b"\r\n"] {
-                self.push(part);
-            }
-            return;
+        self.parts([name, b": ", value, b"\r\n"]);
+    }
+
+    /// One after another. Nearly always there is room for all of them, which is then looked at once.
+    fn parts(&mut self, parts: [&[u8]; 4]) {
+        let len = parts.iter().map(|part| part.len()).sum();
+        let Some(mut room) = self.buffer.spare_mut().get_mut(..len) else {
+            return parts.into_iter().for_each(|part| self.push(part));
         };
-        let (to, rest) = room.split_at_mut(name.len());
-        to.copy_from_slice(name);
-        let (colon, rest) = rest.split_at_mut(2);
-        colon.copy_from_slice(b": ");
-        let (to, end) = rest.split_at_mut(value.len());
-        to.copy_from_slice(value);
-        end.copy_from_slice(b"\r\n");
+        for part in parts {
+            let (to, rest) = room.split_at_mut(part.len());
+            to.copy_from_slice(part);
+            room = rest;
+        }
         self.buffer.advance(len);
+    }
+}
+
+/// A head is bounded far below 4 GiB.
+fn span(start: usize, end: usize) -> Span {
+    Span {
+        start: start as u32,
+        end: end as u32,
     }
 }
 
@@ -101,25 +126,26 @@ pub(super) fn read_request(
         true => "GET",
         false => request.method.as_str(),
     };
-    text.push(method.as_bytes());
-    text.push(b" ");
-    text.push(target(&request.uri).as_bytes());
-    text.push(b" HTTP/1.1\r\n");
-    write_host(&mut text, request)?;
-    write_fields(&mut text, &request.headers, tunnel)?;
+    let target = target(&request.uri);
+    text.parts([method.as_bytes(), b" ", target.as_bytes(), b" HTTP/1.1\r\n"]);
+    head.method = span(0, method.len());
+    let start = method.len() + 1;
+    let target = span(start, start + target.len());
+    let fields = &mut head.fields;
+    fields.clear();
+    write_host(&mut text, request, fields)?;
+    write_fields(&mut text, &request.headers, tunnel, fields)?;
     if tunnel {
-        text.push(b"connection: Upgrade\r\nupgrade: websocket\r\n");
+        text.field(b"connection", b"Upgrade", fields);
+        text.field(b"upgrade", b"websocket", fields);
         // RFC 8441, section 5, has no key; an endpoint of HTTP/1 wants one (RFC 6455, section 4.1).
-        text.line(websocket::KEY.as_bytes(), &key());
+        text.field(websocket::KEY.as_bytes(), &key(), fields);
     }
     text.push(b"\r\n");
     if text.overflow {
         return Err(HeadError::FieldsTooLarge);
     }
-    match parse_request(buffer.filled(), limits, head)? {
-        Parsed::Complete(_) => {}
-        Parsed::Partial => return Err(HeadError::Syntax("the head is incomplete")),
-    }
+    settle_request(buffer.filled(), target, limits, head)?;
     if tunnel && head.upgrade.is_none() {
         return Err(HeadError::Framing("a tunnel is asked for with a body"));
     }
@@ -138,8 +164,14 @@ fn target(uri: &Uri) -> &str {
     }
 }
 
-fn write_host(text: &mut Text<'_>, request: &request::Parts) -> Result<(), HeadError> {
-    let mut said = request.headers.get_all(HOST).iter();
+fn write_host(
+    text: &mut Text<'_>,
+    request: &request::Parts,
+    fields: &mut Vec<Field>,
+) -> Result<(), HeadError> {
+    // There are few: to look at all of them is less than to look one up.
+    let mut said =
+        (request.headers.iter()).filter_map(|(name, value)| (*name == HOST).then_some(value));
     let (field, more) = (said.next(), said.next());
     if more.is_some() {
         return Err(HeadError::Host("there are two"));
@@ -150,7 +182,7 @@ fn write_host(text: &mut Text<'_>, request: &request::Parts) -> Result<(), HeadE
             Err(HeadError::Host("it differs from :authority"))
         }
         (Some(host), _) | (None, Some(host)) => {
-            text.line(b"host", host);
+            text.field(b"host", host, fields);
             Ok(())
         }
         (None, None) => Err(HeadError::Host("it is missing")),
@@ -158,9 +190,14 @@ fn write_host(text: &mut Text<'_>, request: &request::Parts) -> Result<(), HeadE
 }
 
 /// Crumbs of a cookie become one field again (RFC 9113, section 8.2.3).
-fn write_fields(text: &mut Text<'_>, fields: &HeaderMap, tunnel: bool) -> Result<(), HeadError> {
+fn write_fields(
+    text: &mut Text<'_>,
+    headers: &HeaderMap,
+    tunnel: bool,
+    fields: &mut Vec<Field>,
+) -> Result<(), HeadError> {
     let mut cookies = false;
-    for (name, value) in fields {
+    for (name, value) in headers {
         // RFC 9113, section 8.2.1.
         if let [b' ' | b'\t', ..] | [.., b' ' | b'\t'] = value.as_bytes() {
             return Err(HeadError::Syntax("white space around the value of a field"));
@@ -168,23 +205,29 @@ fn write_fields(text: &mut Text<'_>, fields: &HeaderMap, tunnel: bool) -> Result
         match *name {
             HOST => {}
             COOKIE => cookies = true,
-            TE if value == "trailers" => text.line(b"te", b"trailers"),
+            TE if value == "trailers" => text.field(b"te", b"trailers", fields),
             // Seen to below us, too: what frames a body here must never come from there.
             _ if is_of_connection(name) => {
                 return Err(HeadError::Syntax("a field of HTTP/1 alone"));
             }
             _ if tunnel && name == websocket::KEY => {}
-            _ => text.line(name.as_str().as_bytes(), value.as_bytes()),
+            _ => text.field(name.as_str().as_bytes(), value.as_bytes(), fields),
         }
     }
     if cookies {
+        let name = span(text.len(), text.len() + COOKIE.as_str().len());
         text.push(b"cookie: ");
-        for (at, crumb) in fields.get_all(COOKIE).iter().enumerate() {
+        let start = text.len();
+        // One without anything would leave white space at the end.
+        let crumbs = headers.get_all(COOKIE).iter();
+        let crumbs = crumbs.filter(|crumb| !crumb.is_empty());
+        for (at, crumb) in crumbs.enumerate() {
             if at > 0 {
                 text.push(b"; ");
             }
             text.push(crumb.as_bytes());
         }
+        fields.push(Field::written(name, span(start, text.len())));
         text.push(b"\r\n");
     }
     Ok(())

@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use h2::server::{Builder, SendResponse};
 use h2::{Reason, RecvStream};
-use http::Request;
+use http::{Request, request};
 use rand::RngExt;
 use weir_config::model::{Http2, Limits};
 
@@ -17,6 +17,7 @@ use super::caught::caught;
 use super::exchange::Exchange;
 use super::head::read_request;
 use super::io::Io;
+use super::residents::Seat;
 use super::watch::{Broken, Watch};
 use super::websocket;
 use crate::http::client::Client;
@@ -217,11 +218,12 @@ impl Driver {
                 if begins || clogs {
                     alarm.set(life.next_look(&shared));
                 }
-                next.map(Ok)
+                // Started here: a request is some hundred bytes, and each hand that it goes through copies them.
+                let begin = |(request, respond)| start(&shared, request, respond);
+                next.map(|stream| Ok(stream.map(|stream| stream.map(begin))))
             });
             match next.await {
-                Ok(Ok(Some(Ok((request, respond))))) => {
-                    start(&shared, request, respond);
+                Ok(Ok(Some(Ok(())))) => {
                     begun += 1;
                     if begun == STREAMS_PER_TURN {
                         begun = 0;
@@ -326,19 +328,40 @@ impl Driver {
     }
 }
 
-/// Serves one stream in a task of its own.
+/// A stream that is to be served.
+pub(crate) struct Begun {
+    counted: Counted,
+    request: Request<RecvStream>,
+    respond: SendResponse<Bytes>,
+}
+
+/// Serves one stream beside the others.
 fn start(shared: &Rc<Shared>, request: Request<RecvStream>, mut respond: SendResponse<Bytes>) {
     // What its client has given up while it waited for its turn is asked of nobody.
     if shared.watch.has_reset() && is_reset(&mut respond) {
         return shared.watch.gave_up();
     }
-    let shared = Rc::clone(shared);
     shared.streams.set(shared.streams.get() + 1);
-    let counted = Counted(Rc::clone(&shared));
-    tokio::task::spawn_local(async move {
-        let _counted = counted;
-        stream(&shared, request, respond).await;
+    // In one place from here on: it is handed on three times.
+    let begun = Box::new(Begun {
+        counted: Counted(Rc::clone(shared)),
+        request,
+        respond,
     });
+    if let Some(begun) = shared.worker.residents.give(begun) {
+        tokio::task::spawn_local(reside(Seat::with(begun)));
+    }
+}
+
+/// Serves streams, one after another.
+async fn reside(seat: Rc<Seat<Box<Begun>>>) {
+    while let Some(begun) = seat.next().await {
+        let worker = Rc::clone(&begun.counted.0.worker);
+        stream(begun).await;
+        if !worker.residents.take_in(&seat) {
+            return;
+        }
+    }
 }
 
 fn is_reset(respond: &mut SendResponse<Bytes>) -> bool {
@@ -359,8 +382,14 @@ impl Drop for Counted {
     }
 }
 
-async fn stream(shared: &Shared, request: Request<RecvStream>, respond: SendResponse<Bytes>) {
-    let (parts, body) = request.into_parts();
+async fn stream(begun: Box<Begun>) {
+    let Begun {
+        counted,
+        request,
+        respond,
+    } = *begun;
+    let shared = &counted.0;
+    let (request, body) = request.into_parts();
     let exchange = Exchange::of_client(body, respond);
     let mut conn = Connection::of_stream(
         Rc::clone(&shared.worker),
@@ -372,7 +401,7 @@ async fn stream(shared: &Shared, request: Request<RecvStream>, respond: SendResp
     let worker = &shared.worker;
     let mut scratch = worker.scratch.borrow_mut().pop().unwrap_or_default();
     let served = {
-        let serving = pin!(serve(&mut conn, &parts, &mut scratch));
+        let serving = pin!(serve(&mut conn, &request, &mut scratch));
         caught(serving).await
     };
     let Some(after) = served else {
@@ -389,11 +418,7 @@ async fn stream(shared: &Shared, request: Request<RecvStream>, respond: SendResp
     }
 }
 
-async fn serve(
-    conn: &mut Connection,
-    request: &http::request::Parts,
-    scratch: &mut Scratch,
-) -> After {
+async fn serve(conn: &mut Connection, request: &request::Parts, scratch: &mut Scratch) -> After {
     #[cfg(test)]
     tests::find_defect(request);
     let local = conn.worker.local();

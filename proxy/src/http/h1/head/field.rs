@@ -13,6 +13,16 @@ pub struct Field {
 }
 
 impl Field {
+    /// One that we wrote down, and that is not looked at yet.
+    pub(in crate::http) fn written(name: Span, value: Span) -> Self {
+        Self {
+            name,
+            value,
+            known: Known::Other,
+            drop: false,
+        }
+    }
+
     /// The whole line: from the name to the next field, its CR LF included.
     #[must_use]
     pub fn line_start(&self) -> usize {

@@ -45,6 +45,43 @@ impl RequestHead {
             is_te && field.value.get(bytes).eq_ignore_ascii_case(b"trailers")
         })
     }
+
+    /// Before the fields are looked at: the method and the version are known.
+    fn begin(&mut self, whole: &[u8]) -> Result<(), HeadError> {
+        let method = self.method.get(whole);
+        self.kind = Method::of(method);
+        self.len = whole.len();
+        if matches!(method, b"CONNECT" | b"TRACE") {
+            return Err(HeadError::Method);
+        }
+        self.host = HostSource::None;
+        self.upgrade = None;
+        self.expects_continue = false;
+        self.keep_alive = self.minor == 1;
+        Ok(())
+    }
+
+    /// After them.
+    fn finish(
+        &mut self,
+        whole: &[u8],
+        target: &[u8],
+        seen: Seen,
+        limits: &Limits,
+    ) -> Result<(), HeadError> {
+        if self.fields.len() + seen.crumbs > limits.max_headers {
+            return Err(HeadError::FieldsTooLarge);
+        }
+        seen.finish(whole, self)?;
+        let is_bodiless = matches!(self.kind, Method::Get | Method::Head);
+        if is_bodiless && !limits.get_body && has_body(self.framing) {
+            // RFC 9110, section 9.3.1: it has no defined meaning, and some origins leave it unread, to be taken for
+            // the next request.
+            return Err(HeadError::GetBody);
+        }
+        read_target(whole, target, self)?;
+        check_host(whole, self)
+    }
 }
 
 /// The methods that a proxy treats apart; all others are [`Method::Other`].
@@ -159,25 +196,43 @@ pub fn parse_request(
         return Err(HeadError::Syntax("the request line is incomplete"));
     };
     head.method = Span::of(whole, method.as_bytes());
-    head.kind = Method::of(method.as_bytes());
     head.minor = minor;
-    head.len = len;
     if head.method.start != 0 {
         return Err(HeadError::Syntax("empty lines before the request line"));
     }
-    if matches!(method, "CONNECT" | "TRACE") {
-        return Err(HeadError::Method);
+    head.begin(whole)?;
+    head.fields.clear();
+    let mut seen = Seen::default();
+    for header in raw.headers.iter() {
+        let (name, value) = (header.name.as_bytes(), header.value);
+        let (name, value) = (Span::of(whole, name), Span::of(whole, value));
+        let field = seen.look_at(whole, name, value, limits, head)?;
+        head.fields.push(field);
     }
-    read_fields(whole, raw.headers, limits, head)?;
-    if matches!(head.kind, Method::Get | Method::Head) && !limits.get_body && has_body(head.framing)
-    {
-        // RFC 9110, section 9.3.1: it has no defined meaning, and some origins leave it unread, to be taken for
-        // the next request.
-        return Err(HeadError::GetBody);
-    }
-    read_target(whole, target.as_bytes(), head)?;
-    check_host(whole, head)?;
+    head.finish(whole, target.as_bytes(), seen, limits)?;
     Ok(Parsed::Complete(len))
+}
+
+/// What [`parse_request`] finds in a head whose text was written by us: where its method, its target and its fields stand is known, and that
+/// they hold no character that would divide them otherwise. `head`: has these, the fields as [`Field::written`].
+///
+/// # Errors
+/// As there.
+pub(in crate::http) fn settle_request(
+    whole: &[u8],
+    target: Span,
+    limits: &Limits,
+    head: &mut RequestHead,
+) -> Result<(), HeadError> {
+    check_sizes(whole, limits)?;
+    head.minor = 1;
+    head.begin(whole)?;
+    let mut seen = Seen::default();
+    for at in 0..head.fields.len() {
+        let Field { name, value, .. } = head.fields[at];
+        head.fields[at] = seen.look_at(whole, name, value, limits, head)?;
+    }
+    head.finish(whole, target.get(whole), seen, limits)
 }
 
 fn has_body(framing: Framing) -> bool {
@@ -194,42 +249,6 @@ fn version_error(buf: &[u8]) -> HeadError {
     }
 }
 
-fn read_fields(
-    whole: &[u8],
-    raw: &[httparse::Header<'_>],
-    limits: &Limits,
-    head: &mut RequestHead,
-) -> Result<(), HeadError> {
-    head.fields.clear();
-    head.host = HostSource::None;
-    head.upgrade = None;
-    head.expects_continue = false;
-    head.keep_alive = head.minor == 1;
-    let mut seen = Seen::default();
-    for header in raw {
-        let (name, value) = (header.name.as_bytes(), header.value);
-        if name.len() + value.len() > limits.max_field_bytes {
-            return Err(HeadError::FieldsTooLarge);
-        }
-        check_alias(name)?;
-        let known = Known::of(name);
-        let field = Field {
-            name: Span::of(whole, name),
-            value: Span::of(whole, value),
-            known,
-            drop: known.is_hop_by_hop() || (known == Known::Expect && head.minor == 0),
-        };
-        if known != Known::Other {
-            seen.note(whole, &field, value, head)?;
-        }
-        head.fields.push(field);
-    }
-    if head.fields.len() + seen.crumbs > limits.max_headers {
-        return Err(HeadError::FieldsTooLarge);
-    }
-    seen.finish(whole, head)
-}
-
 /// What the fields said together, while they are read one by one.
 #[derive(Default)]
 struct Seen {
@@ -243,6 +262,32 @@ struct Seen {
 }
 
 impl Seen {
+    fn look_at(
+        &mut self,
+        whole: &[u8],
+        name: Span,
+        value: Span,
+        limits: &Limits,
+        head: &mut RequestHead,
+    ) -> Result<Field, HeadError> {
+        if name.len() + value.len() > limits.max_field_bytes {
+            return Err(HeadError::FieldsTooLarge);
+        }
+        let text = name.get(whole);
+        check_alias(text)?;
+        let known = Known::of(text);
+        let field = Field {
+            name,
+            value,
+            known,
+            drop: known.is_hop_by_hop() || (known == Known::Expect && head.minor == 0),
+        };
+        if known != Known::Other {
+            self.note(whole, &field, value.get(whole), head)?;
+        }
+        Ok(field)
+    }
+
     fn note(
         &mut self,
         whole: &[u8],

@@ -163,6 +163,27 @@ fn ends_once(text: &[u8]) -> bool {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 4000, ..ProptestConfig::default() })]
 
+    /// What is known from the writing of a head is what its text says.
+    #[test]
+    fn a_head_that_was_written_is_the_one_that_a_parser_finds(parts in any_request(), get_body: bool) {
+        let limits = Limits { get_body, ..Limits::default() };
+        let mut buffer = Rc::<BufferPool>::default().small();
+        let mut written = RequestHead::default();
+        let key = || [b'A'; 24];
+        if read_request(&parts, true, key, &mut buffer, &limits, &mut written).is_err() {
+            return Ok(());
+        }
+        let text = buffer.filled();
+        let mut parsed = RequestHead::default();
+        let found = parse_request(text, &limits, &mut parsed);
+        prop_assert_eq!(found, Ok(Parsed::Complete(text.len())), "{}", text.escape_ascii());
+        prop_assert_eq!(format!("{written:?}"), format!("{parsed:?}"), "{}", text.escape_ascii());
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 4000, ..ProptestConfig::default() })]
+
     #[test]
     fn a_request_becomes_one_of_http1_that_says_the_same_or_none(
         parts in any_request(),
