@@ -13,6 +13,7 @@ pub mod docker;
 pub mod grpc;
 pub mod h2;
 pub mod load;
+pub mod namespace;
 pub mod origin;
 pub mod pki;
 pub mod ports;

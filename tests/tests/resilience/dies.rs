@@ -4,10 +4,10 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use weir_tests::load::Load;
+use weir_tests::namespace::Namespace;
 use weir_tests::origin::{After, Origin};
 use weir_tests::weir::Weir;
 
-use super::namespace::Namespace;
 use super::process::Process;
 use super::{endpoint, fault, gets, routed, state, total, wait_for_state, with_status};
 
@@ -113,7 +113,8 @@ fn one_behind_a_rule_that_drops_everything_costs_timeouts_and_no_request() {
     let Some(namespace) = Namespace::new() else {
         return;
     };
-    let holed = namespace.origin("holed");
+    let mut holed = namespace.command(env!("CARGO_BIN_EXE_weir-test-origin"));
+    let holed = Process::spawn(holed.args(["holed", "0", &format!("{}:80", namespace.inner())]));
     let well = [Origin::ok("one"), Origin::ok("two")];
     let addrs = [well[0].addr(), well[1].addr(), holed.addr()];
     let weir = Weir::start(&routed(
@@ -126,7 +127,10 @@ fn one_behind_a_rule_that_drops_everything_costs_timeouts_and_no_request() {
     let load = Load::gets(weir.addr(), 4, "a.example");
     load.advance(500);
     // Kept connections go silent as well as new ones.
-    namespace.drop_all();
+    // Whatever is sent there is lost without a word.
+    namespace.run("nft add table inet hole");
+    namespace
+        .run("nft add chain inet hole in { type filter hook input priority 0 ; policy drop ; }");
     let out = wait_for_state(&weir, holed.addr(), "ejected");
     // The last tries may be on their way.
     std::thread::sleep(Duration::from_millis(500));
@@ -143,7 +147,7 @@ fn one_behind_a_rule_that_drops_everything_costs_timeouts_and_no_request() {
     let start = Instant::now();
     let status = alone.get("a.example", "/").status();
     let took = start.elapsed();
-    namespace.let_through();
+    namespace.run("nft delete table inet hole");
     let back = wait_for_state(&weir, holed.addr(), "ready");
     let report = load.stop();
     fault(

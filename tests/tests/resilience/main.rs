@@ -7,7 +7,6 @@ mod breaks;
 mod dies;
 mod ejects;
 mod hedges;
-mod namespace;
 mod process;
 mod recovers;
 mod retries;

@@ -1,32 +1,36 @@
-//! A network namespace of a test's own, with an origin in it that the kernel can be told to drop everything for.
+//! A network namespace of a test's own.
 //!
 //! It hangs on the machine by a pair of virtual interfaces with addresses from 198.18.0.0/15, which is for tests
 //! (RFC 2544). Only root can make one, with `ip` and `nft`.
 
+use std::ffi::OsStr;
 use std::net::Ipv4Addr;
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use super::process::Process;
-
 /// Removed, with its interfaces, when dropped.
-pub(crate) struct Namespace {
+pub struct Namespace {
     name: String,
+    outer: Ipv4Addr,
     inner: Ipv4Addr,
 }
 
 impl Namespace {
     /// A new one; `None`, and a word on it, where there cannot be one and that is no fault.
-    pub(crate) fn new() -> Option<Self> {
+    ///
+    /// # Panics
+    /// In continuous integration, when there cannot be one.
+    #[must_use]
+    pub fn new() -> Option<Self> {
         let can = |tool: &str| Command::new(tool).arg("-V").output().is_ok();
         let root = rustix::process::geteuid().is_root();
         let able = root && can("ip") && can("nft");
         assert!(
-            able || !weir_tests::in_ci(),
+            able || !crate::in_ci(),
             "a namespace wants root, ip (iproute2) and nft (nftables)"
         );
         if !able {
-            weir_tests::say("LEFT OUT: a namespace wants root, ip (iproute2) and nft (nftables)");
+            crate::say("LEFT OUT: a namespace wants root, ip (iproute2) and nft (nftables)");
             return None;
         }
         static NEXT: AtomicU32 = AtomicU32::new(0);
@@ -36,6 +40,7 @@ impl Namespace {
         let (outer, inner) = (Ipv4Addr::from(base + 1), Ipv4Addr::from(base + 2));
         let this = Self {
             name: format!("weir-{net}"),
+            outer,
             inner,
         };
         let (near, far) = (format!("wt{net}a"), format!("wt{net}b"));
@@ -48,31 +53,35 @@ impl Namespace {
         run(&format!("ip link set {near} up"));
         this.run(&format!("ip addr add {inner}/30 dev {far}"));
         this.run(&format!("ip link set {far} up"));
+        this.run("ip link set lo up");
         Some(this)
     }
 
-    /// An origin in it.
-    pub(crate) fn origin(&self, name: &str) -> Process {
+    /// The machine's address, as it is seen from inside.
+    #[must_use]
+    pub fn outer(&self) -> Ipv4Addr {
+        self.outer
+    }
+
+    /// Its own address, as it is seen from the machine.
+    #[must_use]
+    pub fn inner(&self) -> Ipv4Addr {
+        self.inner
+    }
+
+    /// A program to be run inside.
+    #[must_use]
+    pub fn command(&self, program: impl AsRef<OsStr>) -> Command {
         let mut command = Command::new("ip");
-        command.args(["netns", "exec", &self.name]);
-        command.arg(env!("CARGO_BIN_EXE_weir-test-origin"));
-        Process::spawn(command.args([name, "0"]).arg(format!("{}:80", self.inner)))
+        command.args(["netns", "exec", &self.name]).arg(program);
+        command
     }
 
-    /// From now on whatever is sent there is lost without a word.
-    pub(crate) fn drop_all(&self) {
-        self.run("nft add table inet hole");
-        self.run(
-            "nft add chain inet hole in { type filter hook input priority 0 ; policy drop ; }",
-        );
-    }
-
-    /// As it was.
-    pub(crate) fn let_through(&self) {
-        self.run("nft delete table inet hole");
-    }
-
-    fn run(&self, command: &str) {
+    /// Runs a command of plain words inside.
+    ///
+    /// # Panics
+    /// When it does not succeed.
+    pub fn run(&self, command: &str) {
         run(&format!("ip netns exec {} {command}", self.name));
     }
 }
