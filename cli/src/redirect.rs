@@ -1,14 +1,17 @@
-//! Redirecting an app's connections to its sidecar, by rules of the kernel's packet filter (nf_tables).
+//! Bringing an app's connections to its sidecar, by rules of the kernel's packet filter (nf_tables).
 //!
 //! [`Rules`] says what is wanted, [`text`] shows it in the words of `nft`, and [`install`] and [`remove`] tell the kernel over
 //! netlink, for an image that holds nothing but this binary has no `nft`. One table of ours, replaced in one transaction: done
 //! twice it is the same, and nothing of anybody else is touched.
 
 mod message;
+mod network;
 mod rules;
 mod socket;
+mod text;
 
-pub(crate) use rules::{Network, Rules};
+pub(crate) use network::Network;
+pub(crate) use rules::{Interception, Rules};
 
 use std::io;
 

@@ -20,8 +20,17 @@ impl Program {
     /// When it does not listen.
     #[must_use]
     pub fn origin(args: &[&str]) -> Self {
-        let mut child = Command::new(binary::weir())
-            .args(["origin", "--listen", "127.0.0.1:0"])
+        Self::origin_of(Command::new(binary::weir()), "127.0.0.1:0", args)
+    }
+
+    /// The same at an address, by a command that ends in running the binary.
+    ///
+    /// # Panics
+    /// When it does not listen.
+    #[must_use]
+    pub fn origin_of(mut run: Command, listen: &str, args: &[&str]) -> Self {
+        let mut child = run
+            .args(["origin", "--listen", listen])
             .args(args)
             .env("NO_COLOR", "1")
             .stdin(Stdio::null())

@@ -90,12 +90,17 @@ impl Weir {
     /// Another command of the binary that serves (`forward`, `demo`), on ports of the harness's choice.
     #[must_use]
     pub fn command(args: impl Fn(Ports) -> Vec<String>) -> Self {
+        Self::command_of(Command::new(binary::weir()), args)
+    }
+
+    /// The same by a command that ends in running the binary, such as one of a namespace.
+    #[must_use]
+    pub fn command_of(mut run: Command, args: impl Fn(Ports) -> Vec<String>) -> Self {
         let ports = Ports {
             listen: ports::free(),
             admin: ports::free(),
         };
         let dir = tempfile::tempdir().expect("a directory for the state");
-        let mut run = Command::new(binary::weir());
         run.args(args(ports));
         Self::launch(run, dir, ports, None, |_| {})
     }

@@ -17,7 +17,7 @@ use weir_xds_client::{Access, Address};
 use crate::args::Global;
 use crate::commands::run::{AccessLog, admin_bind};
 use crate::exit::{Exit, Failure, Outcome};
-use crate::redirect::Network;
+use crate::redirect::{Interception, Network};
 use crate::serve::follow::{self, Plan};
 use crate::serve::identity::Identity;
 use crate::serve::logging;
@@ -90,6 +90,13 @@ pub(crate) struct SidecarArgs {
     /// The kernel redirects the app's connections here (see --init)
     #[arg(long)]
     transparent: bool,
+    /// How what others connect to on the app's port comes here; the same for --init and for serving
+    ///
+    /// redirect rewrites the address (NAT), and the serving sidecar needs no privilege. tproxy hands the connection over
+    /// as it is, and the serving sidecar needs CAP_NET_RAW (or CAP_NET_ADMIN) to take it: in a container as root with
+    /// cap_drop: [ALL] and cap_add: [NET_RAW], and with --user 0 for --init.
+    #[arg(long, value_name = "HOW", value_enum, default_value = "redirect")]
+    interception: Interception,
     /// With --transparent: what becomes of connections to addresses that no service has
     #[arg(long, value_name = "WHAT", value_enum, default_value = "pass")]
     unknown: Unknown,
@@ -180,7 +187,7 @@ pub(super) fn service(text: &str) -> Result<ServiceName, String> {
 /// Serves until a signal, or does what else was asked for.
 pub(crate) fn run(args: SidecarArgs, global: &Global) -> Outcome {
     if args.init {
-        return init::run(&args.redirect, args.app, args.inbound, args.outbound);
+        return init::run(&args);
     }
     let Some(service) = args.service.clone() else {
         return wait::for_another(&global.admin, &args.command);
@@ -201,6 +208,7 @@ pub(crate) fn run(args: SidecarArgs, global: &Global) -> Outcome {
         app: args.app,
         inbound: args.inbound,
         outbound: args.outbound,
+        handed_over: args.interception == Interception::Tproxy,
         captures: args.transparent.then_some(args.unknown == Unknown::Pass),
         service: service.clone(),
     };

@@ -139,6 +139,10 @@ pub(super) struct Expression {
 const REGISTER: u32 = 1;
 const VERDICT: u32 = 0;
 const RETURN: i32 = -5;
+const ACCEPT: i32 = 1;
+/// Of either version of IP, whichever a packet has.
+const ANY_FAMILY: u32 = 0;
+const TCP_RESET: u32 = 1;
 
 /// What of a packet's path is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -203,7 +207,11 @@ impl Expression {
 
     /// Leaves the chain: the packet goes where it was going.
     pub(super) fn leave() -> Self {
-        let verdict = Attributes::default().bytes(1, &RETURN.to_be_bytes());
+        Self::verdict(RETURN)
+    }
+
+    fn verdict(code: i32) -> Self {
+        let verdict = Attributes::default().bytes(1, &code.to_be_bytes());
         let data = Attributes::default()
             .number(1, VERDICT)
             .nested(2, &Attributes::default().nested(2, &verdict));
@@ -235,6 +243,31 @@ impl Expression {
                 data,
             },
         ]
+    }
+
+    /// Hands the packet to a transparent socket on a port of this machine. Where there is none, the rule ends here and the next
+    /// one is asked.
+    pub(super) fn hand_over(port: u16) -> [Self; 3] {
+        let data = Attributes::default()
+            .number(1, ANY_FAMILY)
+            .number(3, REGISTER);
+        [
+            Self::port(port),
+            Self {
+                name: "tproxy",
+                data,
+            },
+            Self::verdict(ACCEPT),
+        ]
+    }
+
+    /// Refuses the connection.
+    pub(super) fn refuse() -> Self {
+        let data = Attributes::default().number(1, TCP_RESET).bytes(2, &[0]);
+        Self {
+            name: "reject",
+            data,
+        }
     }
 }
 

@@ -1,67 +1,20 @@
 //! Which connections are redirected.
 
-use std::fmt::Write as _;
 use std::net::IpAddr;
-use std::str::FromStr;
+
+use clap::ValueEnum;
 
 use super::TABLE;
 use super::message::{Attributes, Batch, Expression, Header, Kind, Meta, expressions};
+use super::network::Network;
 
-/// Addresses that are left alone: `10.0.0.0/8`, or one address.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Network {
-    address: IpAddr,
-    bits: u8,
-}
-
-impl FromStr for Network {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let (address, bits) = text
-            .split_once('/')
-            .map_or((text, None), |(a, b)| (a, Some(b)));
-        let bad = || format!("{text:?} is no network; write one as in 10.0.0.0/8 or fd00::/8");
-        let address: IpAddr = address.parse().map_err(|_| bad())?;
-        let most = if address.is_ipv4() { 32 } else { 128 };
-        let bits = match bits {
-            Some(bits) => bits
-                .parse()
-                .ok()
-                .filter(|bits| *bits <= most)
-                .ok_or_else(bad)?,
-            None => most,
-        };
-        Ok(Self { address, bits })
-    }
-}
-
-impl std::fmt::Display for Network {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}/{}", self.address, self.bits)
-    }
-}
-
-impl Network {
-    fn octets(&self) -> Vec<u8> {
-        match self.address {
-            IpAddr::V4(address) => address.octets().to_vec(),
-            IpAddr::V6(address) => address.octets().to_vec(),
-        }
-    }
-
-    fn mask(&self) -> Vec<u8> {
-        let length = self.octets().len();
-        let bit = |at: usize| u8::from(at < usize::from(self.bits));
-        (0..length)
-            .map(|octet| (0..8).fold(0, |byte, at| byte << 1 | bit(octet * 8 + at)))
-            .collect()
-    }
-
-    fn first(&self) -> Vec<u8> {
-        let pairs = self.octets().into_iter().zip(self.mask());
-        pairs.map(|(octet, mask)| octet & mask).collect()
-    }
+/// How connections that others make to the app come to the sidecar.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Interception {
+    /// Their address is rewritten
+    Redirect,
+    /// They are handed over as they are
+    Tproxy,
 }
 
 /// What is redirected in a workload's network namespace.
@@ -71,6 +24,7 @@ pub(crate) struct Rules {
     pub(crate) outbound: u16,
     /// Where it takes what others connect to.
     pub(crate) inbound: u16,
+    pub(crate) interception: Interception,
     /// The app's ports, which others connect to.
     pub(crate) ports: Vec<u16>,
     /// The user that the sidecar runs as: what that one connects to is left alone.
@@ -87,10 +41,40 @@ const IPV4: u8 = 2;
 const IPV6: u8 = 10;
 /// The loopback interface has this number in every network namespace.
 const LOOPBACK: u32 = 1;
-/// Before others that change where a connection goes.
-const PRIORITY: i32 = -100;
 const PREROUTING: u32 = 0;
 const OUTPUT: u32 = 3;
+/// Where a TCP header has its flags, and those that tell what a packet is for (RFC 9293, section 3.1).
+const FLAGS: u32 = 13;
+const FIN_SYN_RST_ACK: u8 = 0b1_0111;
+const SYN: u8 = 0b10;
+
+/// What a chain is for, and where packets pass it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Hook {
+    pub(super) kind: &'static str,
+    pub(super) number: u32,
+    pub(super) name: &'static str,
+    pub(super) priority: i32,
+}
+
+/// Before others that change where a connection goes.
+pub(super) const GOING_OUT: Hook = Hook {
+    kind: "nat",
+    number: OUTPUT,
+    name: "output",
+    priority: -100,
+};
+const COMING_IN: Hook = Hook {
+    number: PREROUTING,
+    name: "prerouting",
+    ..GOING_OUT
+};
+/// Of every packet, not of a connection's first alone; before what rewrites addresses.
+const HANDED_OVER: Hook = Hook {
+    kind: "filter",
+    priority: -150,
+    ..COMING_IN
+};
 
 fn table() -> Attributes {
     Attributes::default().text(1, TABLE)
@@ -103,15 +87,15 @@ pub(super) fn remove() -> Batch {
         .say(Kind::DeleteTable, &table())
 }
 
-fn chain(batch: Batch, name: &str, hook: u32) -> Batch {
+fn chain(batch: Batch, hook: Hook) -> Batch {
     let place = Attributes::default()
-        .number(1, hook)
-        .bytes(2, &PRIORITY.to_be_bytes());
+        .number(1, hook.number)
+        .bytes(2, &hook.priority.to_be_bytes());
     let chain = Attributes::default()
         .text(1, TABLE)
-        .text(3, name)
+        .text(3, hook.name)
         .nested(4, &place)
-        .text(7, "nat");
+        .text(7, hook.kind);
     batch.say(Kind::NewChain, &chain)
 }
 
@@ -152,15 +136,35 @@ fn to_network(network: &Network) -> Vec<Expression> {
     steps
 }
 
+/// The first packet of a connection.
+fn begins() -> [Expression; 3] {
+    [
+        Expression::payload(Header::Transport, FLAGS, 1),
+        Expression::mask(&[FIN_SYN_RST_ACK]),
+        Expression::compare(&[SYN], true),
+    ]
+}
+
 fn leaving(mut steps: Vec<Expression>) -> Vec<Expression> {
     steps.push(Expression::leave());
     steps
 }
 
 impl Rules {
+    pub(super) fn hook(&self) -> Hook {
+        match self.interception {
+            Interception::Redirect => COMING_IN,
+            Interception::Tproxy => HANDED_OVER,
+        }
+    }
+
     pub(super) fn install(&self) -> Batch {
-        let mut batch = remove().say(Kind::NewTable, &table());
-        batch = chain(batch, "output", OUTPUT);
+        let batch = remove().say(Kind::NewTable, &table());
+        self.coming_in(self.going_out(batch))
+    }
+
+    fn going_out(&self, batch: Batch) -> Batch {
+        let mut batch = chain(batch, GOING_OUT);
         let own = is(Meta::Owner, &self.user.to_ne_bytes());
         batch = rule(batch, "output", &leaving(own.into()));
         let local = is(Meta::OutputInterface, &LOOPBACK.to_ne_bytes());
@@ -173,94 +177,30 @@ impl Rules {
         }
         let mut all = Vec::from(is(Meta::TransportProtocol, &[TCP]));
         all.extend(Expression::redirect(self.outbound));
-        batch = rule(batch, "output", &all);
-        batch = chain(batch, "prerouting", PREROUTING);
+        rule(batch, "output", &all)
+    }
+
+    fn coming_in(&self, batch: Batch) -> Batch {
+        let mut batch = chain(batch, self.hook());
         let local = is(Meta::InputInterface, &LOOPBACK.to_ne_bytes());
         batch = rule(batch, "prerouting", &leaving(local.into()));
         for port in &self.ports {
             let mut steps = to_port(*port);
-            steps.extend(Expression::redirect(self.inbound));
+            match self.interception {
+                Interception::Redirect => steps.extend(Expression::redirect(self.inbound)),
+                // What is handed over was addressed to this machine and is delivered here without a route of its own.
+                Interception::Tproxy => {
+                    steps.extend(Expression::hand_over(self.inbound));
+                    batch = rule(batch, "prerouting", &steps);
+                    // Without a sidecar nobody gets past it to the app. Packets of connections that exist, or that the app
+                    // makes from this very port, are left alone, as a redirection does.
+                    steps = to_port(*port);
+                    steps.extend(begins());
+                    steps.push(Expression::refuse());
+                }
+            }
             batch = rule(batch, "prerouting", &steps);
         }
         batch
-    }
-
-    /// The same as `nft -f` takes it, to be read by people or used without us.
-    pub(crate) fn text(&self) -> String {
-        let mut text = format!(
-            "table inet {TABLE}\ndelete table inet {TABLE}\ntable inet {TABLE} {{\n\tchain output {{\n\t\t\
-             type nat hook output priority {PRIORITY}; policy accept;\n\t\tmeta skuid {} return\n\t\toif \"lo\" return\n",
-            self.user
-        );
-        for network in &self.exclude {
-            let family = if network.address.is_ipv4() {
-                "ip"
-            } else {
-                "ip6"
-            };
-            let _ = writeln!(text, "\t\t{family} daddr {network} return");
-        }
-        for port in &self.exclude_ports {
-            let _ = writeln!(text, "\t\ttcp dport {port} return");
-        }
-        let _ = write!(
-            text,
-            "\t\tmeta l4proto tcp redirect to :{}\n\t}}\n\tchain prerouting {{\n\t\t\
-             type nat hook prerouting priority {PRIORITY}; policy accept;\n\t\tiif \"lo\" return\n",
-            self.outbound
-        );
-        for port in &self.ports {
-            let _ = writeln!(text, "\t\ttcp dport {port} redirect to :{}", self.inbound);
-        }
-        text.push_str("\t}\n}\n");
-        text
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_network_is_read_and_its_host_part_does_not_count() {
-        let network: Network = "10.1.2.3/8".parse().unwrap();
-        assert_eq!(network.mask(), [255, 0, 0, 0]);
-        assert_eq!(network.first(), [10, 0, 0, 0]);
-        let network: Network = "192.168.1.129/25".parse().unwrap();
-        assert_eq!((network.mask()[3], network.first()[3]), (128, 128));
-        assert_eq!("fd00::1".parse::<Network>().unwrap().bits, 128);
-        for text in [
-            "10.0.0.0/33",
-            "fd00::/129",
-            "here",
-            "10.0.0.0/",
-            "10.0.0/8",
-            "1.2.3.4/-1",
-        ] {
-            assert!(text.parse::<Network>().is_err(), "{text}");
-        }
-    }
-
-    #[test]
-    fn the_text_says_whose_connections_are_left_alone_before_it_takes_any() {
-        let rules = Rules {
-            outbound: 15001,
-            inbound: 15006,
-            ports: vec![8000],
-            user: 1337,
-            exclude_ports: vec![5432],
-            exclude: vec!["10.9.0.0/16".parse().unwrap()],
-        };
-        let text = rules.text();
-        let at = |part: &str| text.find(part).unwrap_or_else(|| panic!("{part}: {text}"));
-        let order = [
-            at("meta skuid 1337 return"),
-            at("oif \"lo\" return"),
-            at("ip daddr 10.9.0.0/16 return"),
-            at("tcp dport 5432 return"),
-            at("redirect to :15001"),
-            at("tcp dport 8000 redirect to :15006"),
-        ];
-        assert!(order.is_sorted(), "{text}");
     }
 }

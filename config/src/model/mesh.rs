@@ -73,7 +73,7 @@ impl MeshProtocol {
     }
 }
 
-/// How a listener takes connections that were not made to it: those that the kernel redirected.
+/// How a listener takes connections that were not made to it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Capture {
     /// It is bound, and connections redirected to it go to the listener that is [`Capture::For`] their destination.
@@ -82,6 +82,8 @@ pub enum Capture {
         pass: Vec<SocketAddr>,
         pass_unknown: bool,
     },
+    /// It is bound, and the kernel may hand it connections to other ports as they are (nft, `tproxy`): they are its own.
+    HandedOver,
     /// It is not bound: it has those connections of a redirected listener that were going to one of these.
     For(Vec<SocketAddr>),
 }

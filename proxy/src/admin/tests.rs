@@ -112,6 +112,7 @@ impl Plane {
                 bind: listener.bind,
                 protocol: listener.protocol,
                 captures: false,
+                handed_over: false,
                 error: None,
             };
         let listeners = ids.iter().map(state).collect();

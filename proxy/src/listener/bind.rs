@@ -21,6 +21,11 @@ pub(crate) enum BindError {
     Denied(SocketAddr, u16),
     #[error("{0} is not an address of this machine; 0.0.0.0 or [::] binds all of them")]
     NotOurs(SocketAddr),
+    #[error(
+        "{0} cannot take what tproxy hands over: that needs CAP_NET_RAW, in a container `cap_add: [NET_RAW]` as root \
+         (`user: \"0:0\"`); or choose --interception redirect, here and with --init"
+    )]
+    NotTransparent(SocketAddr),
     #[error("{0} cannot be bound: {1}")]
     Other(SocketAddr, io::Error),
 }
@@ -60,30 +65,28 @@ impl From<Protocol> for Transport {
     }
 }
 
+/// Where to bind, and for what.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Place {
+    pub(crate) address: SocketAddr,
+    pub(crate) transport: Transport,
+    /// The kernel may hand over connections that are made to others. Of no meaning for UDP.
+    pub(crate) transparent: bool,
+}
+
 /// Binds `count` sockets to one address. `beside_ours`: a socket of our own already has the port, on an address that
 /// this one may cover, and will soon be closed.
 ///
 /// # Errors
 /// [`BindError`]; nothing stays bound then.
-pub(crate) fn bind(
-    address: SocketAddr,
-    transport: Transport,
-    count: usize,
-    beside_ours: bool,
-) -> Result<Sockets, BindError> {
-    let explain = |error: io::Error| match error.kind() {
-        io::ErrorKind::AddrInUse => BindError::Taken(address, transport),
-        io::ErrorKind::PermissionDenied => BindError::Denied(address, 1024),
-        io::ErrorKind::AddrNotAvailable => BindError::NotOurs(address),
-        _ => BindError::Other(address, error),
-    };
+pub(crate) fn bind(place: Place, count: usize, beside_ours: bool) -> Result<Sockets, BindError> {
     // With SO_REUSEPORT the kernel would let a second Weir of the same user share the port, and half
     // of the traffic would go astray without a word: one socket without it asks first.
     if !beside_ours {
-        drop(open(address, transport, false).map_err(explain)?);
+        drop(open(place, false)?);
     }
-    let sockets = (0..count).map(|_| open(address, transport, true).map_err(explain));
-    Ok(match transport {
+    let sockets = (0..count).map(|_| open(place, true));
+    Ok(match place.transport {
         Transport::Tcp => Sockets::Tcp(
             sockets
                 .map(|s| s.map(Into::into))
@@ -97,7 +100,34 @@ pub(crate) fn bind(
     })
 }
 
-fn open(address: SocketAddr, transport: Transport, share: bool) -> io::Result<Socket> {
+fn open(place: Place, share: bool) -> Result<Socket, BindError> {
+    let Place {
+        address, transport, ..
+    } = place;
+    let explain = |error: io::Error| match error.kind() {
+        io::ErrorKind::AddrInUse => BindError::Taken(address, transport),
+        io::ErrorKind::PermissionDenied => BindError::Denied(address, 1024),
+        io::ErrorKind::AddrNotAvailable => BindError::NotOurs(address),
+        _ => BindError::Other(address, error),
+    };
+    let socket = bound(place, share).map_err(explain)?;
+    if transport == Transport::Tcp {
+        // Behind the bind, which would take any address of a transparent socket.
+        if place.transparent {
+            make_transparent(&socket, address)?;
+        }
+        // Without a listen there is no queue, so nothing can be lost with the socket that only asks.
+        if share {
+            socket.listen(BACKLOG).map_err(explain)?;
+        }
+    }
+    Ok(socket)
+}
+
+fn bound(place: Place, share: bool) -> io::Result<Socket> {
+    let Place {
+        address, transport, ..
+    } = place;
     let (kind, protocol) = match transport {
         Transport::Tcp => (Type::STREAM, socket2::Protocol::TCP),
         Transport::Udp => (Type::DGRAM, socket2::Protocol::UDP),
@@ -112,23 +142,46 @@ fn open(address: SocketAddr, transport: Transport, share: bool) -> io::Result<So
     }
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
-    // Without a listen there is no queue, so nothing can be lost with the socket that only asks.
-    if share && transport == Transport::Tcp {
-        socket.listen(BACKLOG)?;
-    }
     Ok(socket)
+}
+
+fn make_transparent(socket: &Socket, address: SocketAddr) -> Result<(), BindError> {
+    // One mark of the socket behind both options: with that of IPv6, `[::]` takes what is handed over of IPv4 as well.
+    let made = match address.is_ipv4() {
+        true => socket.set_ip_transparent_v4(true),
+        false => socket.set_ip_transparent_v6(true),
+    };
+    made.map_err(|error| match error.kind() {
+        io::ErrorKind::PermissionDenied => BindError::NotTransparent(address),
+        _ => BindError::Other(address, error),
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn tcp(address: SocketAddr) -> Place {
+        Place {
+            address,
+            transport: Transport::Tcp,
+            transparent: false,
+        }
+    }
+
+    fn udp(address: SocketAddr) -> Place {
+        Place {
+            transport: Transport::Udp,
+            ..tcp(address)
+        }
+    }
+
     fn bind_tcp(
         address: SocketAddr,
         count: usize,
         ours: bool,
     ) -> Result<Vec<TcpListener>, BindError> {
-        bind(address, Transport::Tcp, count, ours).map(|sockets| match sockets {
+        bind(tcp(address), count, ours).map(|sockets| match sockets {
             Sockets::Tcp(sockets) => sockets,
             Sockets::Udp(_) => unreachable!("TCP was asked for"),
         })
@@ -147,15 +200,14 @@ mod tests {
     fn a_taken_port_of_udp_is_refused_though_it_could_be_shared() {
         // The same number of TCP may be somebody else's: then with another number.
         let beside = (0..20).any(|_| {
-            let Sockets::Udp(first) =
-                bind("127.0.0.1:0".parse().unwrap(), Transport::Udp, 1, false).unwrap()
+            let Sockets::Udp(first) = bind(udp("127.0.0.1:0".parse().unwrap()), 1, false).unwrap()
             else {
                 panic!("UDP was asked for");
             };
             let address = first[0].local_addr().unwrap();
-            let error = bind(address, Transport::Udp, 1, false).unwrap_err();
+            let error = bind(udp(address), 1, false).unwrap_err();
             assert!(matches!(error, BindError::Taken(..)), "{error}");
-            bind(address, Transport::Tcp, 1, false).is_ok()
+            bind(tcp(address), 1, false).is_ok()
         });
         assert!(beside, "a port of TCP beside one of UDP");
     }
@@ -176,5 +228,27 @@ mod tests {
         let wide = SocketAddr::from(([0, 0, 0, 0], port));
         assert!(bind_tcp(wide, 1, false).is_err());
         assert_eq!(bind_tcp(wide, 1, true).unwrap().len(), 1);
+    }
+
+    #[test]
+    fn what_is_handed_over_is_taken_or_the_privilege_is_named() {
+        for address in ["127.0.0.1:0", "[::1]:0"] {
+            let place = Place {
+                transparent: true,
+                ..tcp(address.parse().unwrap())
+            };
+            match bind(place, 1, false) {
+                Ok(Sockets::Tcp(sockets)) => {
+                    let socket = socket2::SockRef::from(&sockets[0]);
+                    let transparent = match place.address.is_ipv4() {
+                        true => socket.ip_transparent_v4(),
+                        false => socket.ip_transparent_v6(),
+                    };
+                    assert!(transparent.unwrap());
+                }
+                Ok(Sockets::Udp(_)) => unreachable!("TCP was asked for"),
+                Err(error) => assert!(error.to_string().contains("CAP_NET_RAW"), "{error}"),
+            }
+        }
     }
 }

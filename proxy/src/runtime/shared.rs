@@ -12,7 +12,7 @@ use super::descriptors::Descriptors;
 use super::generations::{Generations, InForce};
 use super::overload::Overload;
 use super::{Applied, Options, Readiness};
-use crate::listener::bind::{BindError, Sockets, Transport, bind};
+use crate::listener::bind::{BindError, Place, Sockets, Transport, bind};
 use crate::snapshot::{Interner, ListenerId, Snapshot};
 use crate::sync::ArcSwap;
 use crate::telemetry::access_log::AccessLog;
@@ -52,17 +52,22 @@ pub(crate) struct ListenerState {
     pub(crate) protocol: Protocol,
     /// It has no socket of its own, but what was redirected to another.
     pub(crate) captures: bool,
+    /// Its sockets take what the kernel hands over.
+    pub(crate) handed_over: bool,
     /// Why it is not bound.
     pub(crate) error: Option<String>,
 }
 
 impl ListenerState {
-    /// A listener is its address and transport: one that changes anything else keeps its sockets.
+    /// A listener is its address, its transport and whose connections its sockets take: one that changes anything else keeps
+    /// them.
     fn is(&self, listener: &Listener) -> bool {
         if self.captures || captures(listener) {
             return self.captures && captures(listener) && self.name == listener.name;
         }
-        self.bind == listener.bind && self.protocol.shares_ports_with(listener.protocol)
+        self.bind == listener.bind
+            && self.protocol.shares_ports_with(listener.protocol)
+            && self.handed_over == handed_over(listener)
     }
 }
 
@@ -256,11 +261,15 @@ impl Shared {
             let ours = states.iter().any(same_port);
             // Never used again: connections of a listener that is gone must not find the routes of another.
             let id = ListenerId(self.next_listener.fetch_add(1, Ordering::Relaxed));
-            let transport = Transport::from(listener.protocol);
+            let place = Place {
+                address: listener.bind,
+                transport: Transport::from(listener.protocol),
+                transparent: handed_over(listener),
+            };
             let captures = captures(listener);
             let bound = match captures {
                 true => Ok(None),
-                false => bind_patiently(listener.bind, transport, self.workers(), ours).map(Some),
+                false => bind_patiently(place, self.workers(), ours).map(Some),
             };
             let error = match bound {
                 Ok(sockets) => {
@@ -275,6 +284,7 @@ impl Shared {
                 bind: listener.bind,
                 protocol: listener.protocol,
                 captures,
+                handed_over: place.transparent,
                 error,
             });
         }
@@ -315,20 +325,19 @@ fn captures(listener: &Listener) -> bool {
     matches!(listener.capture, Some(Capture::For(_)))
 }
 
+fn handed_over(listener: &Listener) -> bool {
+    matches!(listener.capture, Some(Capture::HandedOver))
+}
+
 /// A listener that was removed a moment ago may still be closing.
-fn bind_patiently(
-    address: SocketAddr,
-    transport: Transport,
-    count: usize,
-    beside_ours: bool,
-) -> Result<Sockets, BindError> {
+fn bind_patiently(place: Place, count: usize, beside_ours: bool) -> Result<Sockets, BindError> {
     for _ in 0..10 {
-        match bind(address, transport, count, beside_ours) {
+        match bind(place, count, beside_ours) {
             Err(BindError::Taken(..)) => std::thread::sleep(Duration::from_millis(20)),
             done => return done,
         }
     }
-    bind(address, transport, count, beside_ours)
+    bind(place, count, beside_ours)
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

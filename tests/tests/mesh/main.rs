@@ -2,7 +2,9 @@
 
 mod access;
 mod calls;
+mod handed_over;
 mod plane;
 mod renews;
+mod rules;
 mod strangers;
 mod streams;

@@ -68,20 +68,25 @@ pub(crate) struct Plane {
 impl Plane {
     /// One whose authority the test has the key of.
     pub(crate) fn start(members: &[Member], section: &str, more: &str) -> Self {
-        Self::launch(members, section, more, true)
+        Self::launch(ports::free(), members, section, more, true)
+    }
+
+    /// One at an address that others than this machine reach.
+    pub(crate) fn start_at(xds: SocketAddr, members: &[Member]) -> Self {
+        Self::launch(xds, members, "", "", true)
     }
 
     /// One that is its own authority.
     pub(crate) fn sovereign(members: &[Member]) -> Self {
-        Self::launch(members, "", "", false)
+        Self::launch(ports::free(), members, "", "", false)
     }
 
-    fn launch(members: &[Member], section: &str, more: &str, given: bool) -> Self {
+    fn launch(xds: SocketAddr, members: &[Member], section: &str, more: &str, given: bool) -> Self {
         let dir = tempfile::tempdir().expect("a directory");
         let authority = Authority::new("the mesh");
         let root = given.then(|| authority.write_issuer(dir.path(), "root"));
         let mut plane = Self {
-            xds: ports::free(),
+            xds,
             authority,
             root,
             weir: None,

@@ -1,31 +1,27 @@
 //! `weir sidecar --init`: the one step that needs a privilege.
 
 use std::io;
-use std::net::SocketAddr;
 
-use super::RedirectArgs;
+use super::SidecarArgs;
 use crate::exit::{Exit, Failure, Outcome};
 use crate::output::print;
-use crate::redirect::{self, Rules};
+use crate::redirect::{self, Interception, Rules};
 
-pub(super) fn run(
-    args: &RedirectArgs,
-    app: SocketAddr,
-    inbound: SocketAddr,
-    outbound: SocketAddr,
-) -> Outcome {
+pub(super) fn run(sidecar: &SidecarArgs) -> Outcome {
+    let args = &sidecar.redirect;
     if args.remove {
-        redirect::remove().map_err(|error| explain(&error))?;
+        redirect::remove().map_err(|error| explain(&error, sidecar.interception))?;
         print("nothing is redirected any more\n")?;
         return Ok(Exit::Ok);
     }
     let ports = match args.ports.is_empty() {
-        true => vec![app.port()],
+        true => vec![sidecar.app.port()],
         false => args.ports.clone(),
     };
     let rules = Rules {
-        outbound: outbound.port(),
-        inbound: inbound.port(),
+        outbound: sidecar.outbound.port(),
+        inbound: sidecar.inbound.port(),
+        interception: sidecar.interception,
         ports,
         user: args.user,
         exclude_ports: args.exclude_ports.clone(),
@@ -35,7 +31,7 @@ pub(super) fn run(
         print(&rules.text())?;
         return Ok(Exit::Ok);
     }
-    redirect::install(&rules).map_err(|error| explain(&error))?;
+    redirect::install(&rules).map_err(|error| explain(&error, rules.interception))?;
     let (outbound, inbound) = (rules.outbound, rules.inbound);
     print(&format!(
         "the app's connections go to :{outbound}, those to {} to :{inbound}; user {} and loopback are left alone\n",
@@ -50,15 +46,20 @@ pub(super) fn run(
     Ok(Exit::Ok)
 }
 
-fn explain(error: &io::Error) -> Failure {
+fn explain(error: &io::Error, interception: Interception) -> Failure {
     let failure = Failure::runtime(format!("the packet filter was not changed: {error}"));
     match error.kind() {
         io::ErrorKind::PermissionDenied => failure.help(
-            "run this step with NET_ADMIN and as root: cap_add: [NET_ADMIN], user: \"0:0\"; the sidecar itself needs neither",
+            "run this step with NET_ADMIN and as root: cap_add: [NET_ADMIN], user: \"0:0\"; the sidecar itself does without NET_ADMIN",
         ),
-        io::ErrorKind::NotFound | io::ErrorKind::Unsupported => {
-            failure.help("the kernel lacks nf_tables or its nat part: modprobe nft_chain_nat nft_redir")
-        }
+        io::ErrorKind::NotFound | io::ErrorKind::Unsupported => failure.help(match interception {
+            Interception::Redirect => {
+                "the kernel lacks nf_tables or its nat part: modprobe nft_chain_nat nft_redir"
+            }
+            Interception::Tproxy => {
+                "tproxy needs Linux 5.9 or newer with: modprobe nft_chain_nat nft_redir nft_tproxy nft_reject_inet; or --interception redirect"
+            }
+        }),
         _ => failure,
     }
 }

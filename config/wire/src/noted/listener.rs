@@ -61,7 +61,7 @@ noted_enum!(TrustedHops { units [None] values [Count, Networks] structs [] });
 noted_enum!(PathPolicy { units [Canonicalize, Strict] values [] structs [] });
 noted_enum!(Protocol { units [Http, Https, Tcp, Udp, TlsPassthrough] values [] structs [] });
 noted_enum!(MeshMode { units [Strict, Permissive] values [] structs [] });
-noted_enum!(Capture { units [] values [For] structs [Redirected { pass, pass_unknown }] });
+noted_enum!(Capture { units [HandedOver] values [For] structs [Redirected { pass, pass_unknown }] });
 noted_enum!(ProxyVersion { units [V1, V2] values [] structs [] });
 noted_text!(ListenerName, name => name.to_string(), text => Self::new(text).ok());
 noted_text!(PolicyName, name => name.to_string(), text => Self::new(text).ok());

@@ -86,6 +86,7 @@ fn beside(service: &str) -> Beside {
         app: "127.0.0.1:8000".parse().unwrap(),
         inbound: "0.0.0.0:17006".parse().unwrap(),
         outbound: "127.0.0.1:17001".parse().unwrap(),
+        handed_over: false,
         captures: None,
     }
 }
@@ -242,6 +243,20 @@ fn connections_are_ended_and_passed_on_as_a_stream() {
 fn a_service_that_is_not_in_the_mesh_takes_plain_text() {
     let told = view(&model(), &meant("legacy", None)).unwrap();
     assert_eq!(listener(&told, INBOUND).mesh, Some(MeshMode::Permissive));
+}
+
+#[test]
+fn what_is_handed_over_is_the_inbound_listeners_own() {
+    let told = view(&model(), &meant("web", None)).unwrap();
+    let of = |handed_over| {
+        let beside = Beside {
+            handed_over,
+            ..beside("web")
+        };
+        let woven = weave(&told, &credentials(), Some(&beside));
+        listener(&woven, INBOUND).capture.clone()
+    };
+    assert_eq!((of(true), of(false)), (Some(Capture::HandedOver), None));
 }
 
 #[test]

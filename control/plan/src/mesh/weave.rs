@@ -4,10 +4,10 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use weir_config::model::{
-    Alpn, AltName, AppProtocol, BackendRoots, BackendTls, Certificate, ClientAuth, ClientAuthMode,
-    Endpoint, EndpointId, ForwardClientCert, Listener, ListenerTls, MeshMode, MeshProtocol, Model,
-    OutlierDetection, Protocol, Roots, RouteName, Rule, Service, ServiceName, TlsVersion,
-    TrustDomain, Weight,
+    Alpn, AltName, AppProtocol, BackendRoots, BackendTls, Capture, Certificate, ClientAuth,
+    ClientAuthMode, Endpoint, EndpointId, ForwardClientCert, Listener, ListenerTls, MeshMode,
+    MeshProtocol, Model, OutlierDetection, Protocol, Roots, RouteName, Rule, Service, ServiceName,
+    TlsVersion, TrustDomain, Weight,
 };
 
 use super::way::{Way, whole};
@@ -36,6 +36,8 @@ pub struct Beside {
     pub app: SocketAddr,
     pub inbound: SocketAddr,
     pub outbound: SocketAddr,
+    /// What others connect to on the app's port is handed to `inbound` by the kernel as it is (tproxy), not redirected.
+    pub handed_over: bool,
     /// The kernel redirects the app's connections to `outbound`; whether those to unknown addresses are passed on.
     pub captures: Option<bool>,
 }
@@ -170,6 +172,7 @@ fn inbound(told: &Listener, credentials: &Credentials, beside: &Beside) -> Liste
     Listener {
         protocol,
         bind: beside.inbound,
+        capture: beside.handed_over.then_some(Capture::HandedOver),
         tls: Some(Arc::new(tls)),
         client_cert: ForwardClientCert::SanitizeSet,
         ..told.clone()
