@@ -50,6 +50,8 @@ pub(crate) struct Mesh {
     /// Something new is in force.
     changed: Notify,
     issued: AtomicU64,
+    /// Questions what is to be trusted.
+    asked: AtomicU64,
     refused: Mutex<BTreeMap<&'static str, u64>>,
 }
 
@@ -85,6 +87,7 @@ impl Mesh {
             edge: settings.edge.clone(),
             changed: Notify::new(),
             issued: AtomicU64::new(0),
+            asked: AtomicU64::new(0),
             refused: Mutex::default(),
         })
     }
@@ -96,6 +99,10 @@ impl Mesh {
 
     fn note_issued(&self) {
         self.issued.fetch_add(1, Relaxed);
+    }
+
+    fn note_asked(&self) {
+        self.asked.fetch_add(1, Relaxed);
     }
 
     fn note_refused(&self, word: &'static str) {

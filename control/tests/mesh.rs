@@ -164,6 +164,52 @@ async fn a_certificate_of_a_minute_is_renewed_before_it_ends_by_itself_alone() {
     .await;
 }
 
+/// Waits for that many more questions, and returns how many connections were made for them.
+async fn connections_of(house: &House, questions: u64) -> usize {
+    let (asked, made) = (house.questions(), house.connections());
+    until("it is asked what is to be trusted", || async {
+        house.questions() >= asked + questions
+    })
+    .await;
+    house.connections() - made
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_to_be_trusted_is_asked_on_the_stream_that_is_open() {
+    let mut house = House::open(60, "{}").await;
+    house.count_connections().await;
+    let token = house.token("shop").await;
+    let kept = house.join("shop", Some(&token)).await.unwrap();
+    let follower = house.follow("shop", Some(&kept));
+    until("it follows", || async { follower.status().connected }).await;
+    assert_eq!(connections_of(&house, 5).await, 0);
+    drop(follower);
+    // Without a stream there is a connection for each: the last may be the one that is counted already.
+    assert!(connections_of(&house, 4).await >= 3);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_renewed_certificate_is_shown_on_a_stream_of_its_own() {
+    let mut house = House::open(60, "{ leafLifetime: 15m }").await;
+    house.count_connections().await;
+    let token = house.token("shop").await;
+    let kept = house.join("shop", Some(&token)).await.unwrap();
+    let follower = house.follow("shop", Some(&kept));
+    until("it follows", || async { follower.status().connected }).await;
+    let (mut identities, before) = (kept.watch(), house.connections());
+    identities.changed().await.unwrap();
+    // One to renew, and one to follow on.
+    until("the stream is opened anew", || async {
+        house.connections() >= before + 2
+    })
+    .await;
+    until("questions go there", || async {
+        connections_of(&house, 2).await == 0
+    })
+    .await;
+    assert!(follower.status().connected && follower.status().error.is_none());
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_workload_that_restarts_needs_no_token_and_keeps_its_key_to_itself() {
     let house = House::open(1, "{}").await;
@@ -216,6 +262,8 @@ async fn a_root_is_replaced_while_workloads_trust_each_other_all_the_time() {
         .join("web", Some(&house.token("web").await))
         .await
         .unwrap();
+    // One of the two says over its stream what it trusts: that is told for the certificate which the stream shows.
+    let _following = house.follow("shop", Some(&shop));
     let (first, before) = (shop.identity(), house.token("late").await);
     house.rotate("start", false).await.unwrap();
     let refused = house.rotate("start", false).await.unwrap_err();

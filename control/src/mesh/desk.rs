@@ -57,6 +57,7 @@ impl weir_xds::server::Mesh for Mesh {
     }
 
     fn bundle(&self, chain: &[CertificateDer<'static>], request: &BundleRequest) -> BundleResponse {
+        self.note_asked();
         let shown = self.authority.identify(chain).ok();
         let bundle = self.authority.bundle(shown.as_ref(), &request.have);
         BundleResponse {

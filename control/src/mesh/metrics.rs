@@ -24,6 +24,7 @@ pub(crate) fn not_after(shared: &Shared) -> Vec<(String, i64)> {
 pub(crate) fn text(shared: &Shared, out: &mut String) {
     const ISSUED: &str = "weir_mesh_certificates_issued_total";
     const REFUSED: &str = "weir_mesh_issue_refused_total";
+    const ASKED: &str = "weir_mesh_trust_questions_total";
     const HOLDERS: &str = "weir_mesh_certificates";
     const AWAITED: &str = "weir_mesh_rotation_awaited";
     let Some(mesh) = &shared.mesh else {
@@ -45,6 +46,13 @@ pub(crate) fn text(shared: &Shared, out: &mut String) {
     for (reason, count) in mesh.refused() {
         line(out, REFUSED, &[("reason", reason)], count);
     }
+    family(
+        out,
+        ASKED,
+        "counter",
+        "Questions of workloads what is to be trusted.",
+    );
+    line(out, ASKED, &[], mesh.asked.load(Relaxed));
     let standing = mesh.authority.standing();
     family(
         out,

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 use axum::body::Body;
@@ -27,6 +28,8 @@ pub(crate) struct House {
     settings: Settings,
     server: Option<XdsServer>,
     address: Address,
+    /// Connections to it that went through [`House::count_connections`].
+    connections: Arc<AtomicUsize>,
     /// Authorities of the control plane's own certificate.
     pub(crate) ca: Option<PathBuf>,
     dir: tempfile::TempDir,
@@ -70,9 +73,42 @@ impl House {
             settings: loaded.settings,
             server: Some(server),
             address,
+            connections: Arc::default(),
             ca,
             dir,
         }
+    }
+
+    /// From now on workloads come by a detour on which their connections are counted.
+    pub(crate) async fn count_connections(&mut self) {
+        let detour = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let to = format!("{}:{}", self.address.host(), self.address.port());
+        self.address = format!("https://{}", detour.local_addr().unwrap())
+            .parse()
+            .unwrap();
+        let connections = Arc::clone(&self.connections);
+        tokio::spawn(async move {
+            while let Ok((mut near, _)) = detour.accept().await {
+                connections.fetch_add(1, Relaxed);
+                let to = to.clone();
+                tokio::spawn(async move {
+                    let mut far = tokio::net::TcpStream::connect(to).await?;
+                    tokio::io::copy_bidirectional(&mut near, &mut far).await
+                });
+            }
+        });
+    }
+
+    pub(crate) fn connections(&self) -> usize {
+        self.connections.load(Relaxed)
+    }
+
+    /// How often it was asked what is to be trusted.
+    pub(crate) fn questions(&self) -> u64 {
+        let text = self.control.metrics_text();
+        let mut lines = text.lines();
+        let count = lines.find_map(|line| line.strip_prefix("weir_mesh_trust_questions_total "));
+        count.unwrap().parse().unwrap()
     }
 
     pub(crate) fn stop_serving(&mut self) {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use envoy_types::pb::envoy::config::core::v3::Node;
 use envoy_types::pb::envoy::config::endpoint::v3::{ClusterStats, UpstreamLocalityStats};
@@ -365,8 +365,13 @@ impl Pki {
     }
 
     fn sign(&self, name: &str) -> (String, String) {
+        self.sign_for(name, Duration::from_secs(3600))
+    }
+
+    fn sign_for(&self, name: &str, time: Duration) -> (String, String) {
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+        params.not_after = (SystemTime::now() + time).into();
         params.distinguished_name = rcgen::DistinguishedName::new();
         params
             .distinguished_name
@@ -426,6 +431,35 @@ async fn a_certificate_lets_in_by_its_name_and_none_or_a_strangers_does_not() {
     }
     let refused = || house.seen.tally.refusals().get("handshake").copied();
     eventually("both to be counted", || refused() >= Some(2)).await;
+}
+
+#[tokio::test]
+async fn a_stream_ends_with_the_certificate_that_it_was_opened_with() {
+    let dir = tempfile::tempdir().unwrap();
+    let pki = Pki::new();
+    let house = open(Some(pki.write(dir.path())));
+    let (cert, key) = pki.sign_for("edge", Duration::from_secs(3));
+    let config = pki.trusting().identity(Identity::from_pem(cert, key));
+    let brief = house.secure(config).await.unwrap();
+    let mut talk = Talk::begin(brief.clone(), "edge", None).await.unwrap();
+    talk.next().await.unwrap();
+    let config = pki.trusting().identity(pki.client("other"));
+    let other = house.secure(config).await.unwrap();
+    let mut other = Talk::begin(other, "other", None).await.unwrap();
+    other.next().await.unwrap();
+    let ended = talk.next().await.unwrap_err();
+    assert_eq!(ended.code(), Code::Unauthenticated, "{ended}");
+    // The connection is there still, and opens nothing any more.
+    let again = match Talk::begin(brief, "edge", None).await {
+        Ok(mut talk) => talk.next().await.unwrap_err(),
+        Err(status) => status,
+    };
+    assert_eq!(again.code(), Code::Unauthenticated, "{again}");
+    let refused = house.seen.tally.refusals();
+    assert_eq!(refused.get("ended_certificate"), Some(&2));
+    house.book.write(&[("a", "2"), ("b", "1")]);
+    house.hub.refresh().await;
+    assert_eq!(other.next().await.unwrap(), ["a=2"]);
 }
 
 #[tokio::test]

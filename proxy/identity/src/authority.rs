@@ -8,7 +8,7 @@ use std::time::Duration;
 use tonic::Status;
 use weir_config::model::{ServiceName, TrustDomain};
 use weir_wire::mesh::{AuthorityClient, BundleRequest, IssueRequest};
-use weir_xds_client::Address;
+use weir_xds_client::{Address, Line};
 
 use crate::channel::{AskError, connect, roots_of_file, trust_of};
 use crate::identity::Identity;
@@ -101,16 +101,20 @@ impl FromAuthority {
         self.issue(client, &key, String::new()).await
     }
 
-    /// What is trusted now.
-    pub(crate) async fn ask(&self, own: &Identity, world: &World) -> Result<Told, AskError> {
-        let mut client = self.connect_as(own, world).await?;
-        let have = own.bundle_digest();
-        let answer = in_time(client.bundle(BundleRequest { have })).await?;
-        Ok(Told {
-            bundle: answer.bundle,
-            renew: answer.renew,
-            ask_again_ms: sane(answer.ask_again_ms),
-        })
+    /// What is trusted now. Asked on the connection that is there anyway, for this happens every minute and a handshake is much
+    /// work for both ends; on one of its own where there is none, or where that fails.
+    pub(crate) async fn ask(
+        &self,
+        own: &Identity,
+        line: &Line,
+        world: &World,
+    ) -> Result<Told, AskError> {
+        if let Some(channel) = line.to(&self.control)
+            && let Ok(told) = ask_on(AuthorityClient::new(channel), own).await
+        {
+            return Ok(told);
+        }
+        ask_on(self.connect_as(own, world).await?, own).await
     }
 
     async fn connect_as(&self, own: &Identity, world: &World) -> Result<AuthorityClient, AskError> {
@@ -179,6 +183,16 @@ impl FromAuthority {
             }
         }
     }
+}
+
+async fn ask_on(mut client: AuthorityClient, own: &Identity) -> Result<Told, AskError> {
+    let have = own.bundle_digest();
+    let answer = in_time(client.bundle(BundleRequest { have })).await?;
+    Ok(Told {
+        bundle: answer.bundle,
+        renew: answer.renew,
+        ask_again_ms: sane(answer.ask_again_ms),
+    })
 }
 
 /// A server that takes a question and does not answer it is one that failed.

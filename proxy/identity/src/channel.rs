@@ -1,4 +1,4 @@
-//! One question to the authority, over a connection of its own: a certificate that was renewed is shown from the next one on.
+//! A connection to the authority, for one question: a certificate that was renewed is shown from the next one on.
 
 use std::path::Path;
 use std::sync::Arc;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use weir_xds_client::OwnTls;
+use weir_xds_client::{Line, OwnTls};
 
 use crate::authority::FromAuthority;
 use crate::channel::{AskError, trust_of};
@@ -43,6 +43,7 @@ pub struct StartError(pub String);
 pub struct Kept {
     identities: watch::Receiver<Arc<Identity>>,
     task: JoinHandle<()>,
+    line: Line,
     /// Authorities of the control plane's certificate, where it has one of its own.
     ca: Option<PathBuf>,
 }
@@ -64,6 +65,7 @@ impl Kept {
             let config = config(trust, Some(own.id.trust_domain()), Some(&own), &world);
             config.map(Arc::new).map_err(|error| error.to_string())
         })
+        .on(self.line.clone())
     }
 
     /// What it is now.
@@ -83,6 +85,7 @@ impl Drop for Kept {
 pub(crate) struct Publisher {
     sender: watch::Sender<Arc<Identity>>,
     status: Arc<Status>,
+    line: Line,
 }
 
 impl Publisher {
@@ -92,12 +95,29 @@ impl Publisher {
     ) -> (Self, watch::Receiver<Arc<Identity>>) {
         status.shows(&first);
         let (sender, receiver) = watch::channel(first);
-        (Self { sender, status }, receiver)
+        let line = Line::default();
+        (
+            Self {
+                sender,
+                status,
+                line,
+            },
+            receiver,
+        )
     }
 
     pub(crate) fn publish(&self, identity: Arc<Identity>) {
         self.status.shows(&identity);
-        self.sender.send_replace(identity);
+        let certificate = identity.chain.first().cloned();
+        let before = self.sender.send_replace(identity);
+        if before.chain.first() != certificate.as_ref() {
+            self.line.renew();
+        }
+    }
+
+    /// The connection on which configuration comes, where that is from who certifies.
+    pub(crate) fn line(&self) -> &Line {
+        &self.line
     }
 
     pub(crate) fn status(&self) -> &Status {
@@ -116,20 +136,24 @@ pub async fn start(from: Source, world: World, status: Arc<Status>) -> Result<Ke
             let (seen, first) = files::first(&from).map_err(StartError)?;
             status.renewed();
             let (publisher, identities) = Publisher::new(Arc::new(first), status);
+            let line = publisher.line().clone();
             let task = tokio::spawn(files::follow(from, seen, publisher, world));
             Ok(Kept {
                 identities,
                 task,
+                line,
                 ca: None,
             })
         }
         Source::WorkloadApi(from) => {
             let (first, stream) = workload::first(&from, &world, &status).await?;
             let (publisher, identities) = Publisher::new(Arc::new(first), status);
+            let line = publisher.line().clone();
             let task = tokio::spawn(workload::follow(from, stream, publisher, world));
             Ok(Kept {
                 identities,
                 task,
+                line,
                 ca: None,
             })
         }
@@ -159,11 +183,12 @@ async fn start_authority(
         }
     };
     let (publisher, identities) = Publisher::new(Arc::clone(&upkeep.identity), status);
-    let ca = from.ca.clone();
+    let (ca, line) = (from.ca.clone(), publisher.line().clone());
     let task = tokio::spawn(upkeep::run(upkeep, from, last, publisher, world));
     Ok(Kept {
         identities,
         task,
+        line,
         ca,
     })
 }

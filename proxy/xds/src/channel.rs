@@ -1,6 +1,7 @@
 //! The way to a control plane: where it is, who we are, and one stream.
 
 mod address;
+mod line;
 mod secure;
 mod stream;
 
@@ -12,6 +13,8 @@ use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity
 use tonic::{Code, Status};
 
 pub use address::{Address, AddressError};
+pub use line::Line;
+pub(crate) use line::Place;
 pub use secure::{OwnTls, connect_secure};
 pub(crate) use stream::{Stream, with};
 
@@ -68,6 +71,9 @@ pub enum ChannelError {
     Silent(Duration),
     #[error("it does not read what it is told")]
     Deaf,
+    /// By us.
+    #[error("what is shown to it was renewed")]
+    Renewed,
 }
 
 impl ChannelError {

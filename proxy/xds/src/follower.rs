@@ -18,7 +18,7 @@ use tokio::sync::oneshot;
 use weir_config::model::Model;
 
 use crate::backoff::Backoff;
-use crate::channel::{self, Access, Address, ChannelError, Stream};
+use crate::channel::{self, Access, Address, ChannelError, Place, Stream};
 use crate::client::Client;
 use crate::last_good::{Store, Writer};
 use crate::limits::{BATCH, Limits};
@@ -94,6 +94,7 @@ impl Follower {
             backoff: Backoff::default(),
             random: SmallRng::from_rng(&mut rand::rng()),
             reporting: None,
+            place: None,
         };
         std::thread::Builder::new()
             .name("xds".into())
@@ -176,6 +177,8 @@ struct Following {
     random: SmallRng,
     /// On the connection that is followed.
     reporting: Option<Reporting>,
+    /// For others who ask on it.
+    place: Option<Place>,
 }
 
 /// A task that ends with this.
@@ -196,6 +199,12 @@ impl Following {
             let began = Instant::now();
             let error = self.follow(&address).await;
             self.reporting = None;
+            self.place = None;
+            if let ChannelError::Renewed = error {
+                // At once: certificates are renewed each at a time of its own.
+                self.publisher.reconnects();
+                continue;
+            }
             self.publisher.disconnected(&address, &error);
             self.backoff.lived(began.elapsed());
             if let ChannelError::Malformed(_) = error {
@@ -239,6 +248,7 @@ impl Following {
             let next = tokio::select! {
                 next = stream.next() => Some(next?),
                 () = self.publisher.due() => None,
+                () = renewed(self.place.as_ref()) => return Err(ChannelError::Renewed),
                 () = &mut patience, if !heard => return Err(ChannelError::Silent(FIRST_ANSWER)),
             };
             let Some(next) = next else {
@@ -265,6 +275,7 @@ impl Following {
         let token = token.map(channel::token).transpose()?;
         let limit = self.options.limits.message_bytes;
         let access = self.options.access.clone();
+        self.place = access.own.as_ref().map(|own| own.line().place());
         let connecting = channel::connect(address, &access);
         let channel = self.publisher.beside(connecting).await?;
         self.reporting = self.options.load.clone().map(|load| {
@@ -277,7 +288,7 @@ impl Following {
             )))
         });
         let first = self.publisher.client.connected(variant);
-        let mut opening = pin!(Stream::open(channel, variant, token, first, limit));
+        let mut opening = pin!(Stream::open(channel.clone(), variant, token, first, limit));
         let mut settled = pin!(tokio::time::sleep(SETTLED));
         let mut patience = pin!(tokio::time::sleep(FIRST_ANSWER));
         let (mut told, serves) = (false, self.serves());
@@ -287,6 +298,9 @@ impl Following {
                     let stream = opened?;
                     if !told {
                         self.publisher.connected(address, variant);
+                    }
+                    if let Some(place) = &self.place {
+                        place.hold(address.clone(), channel);
                     }
                     return Ok(stream);
                 }
@@ -310,5 +324,12 @@ impl Following {
             }
         }
         None
+    }
+}
+
+async fn renewed(place: Option<&Place>) {
+    match place {
+        Some(place) => place.renewed().await,
+        None => std::future::pending().await,
     }
 }

@@ -22,7 +22,7 @@ mod tally;
 #[cfg(test)]
 mod testing;
 
-pub use channel::{Access, Address, AddressError, ChannelError, OwnTls, connect_secure};
+pub use channel::{Access, Address, AddressError, ChannelError, Line, OwnTls, connect_secure};
 pub use follower::{Apply, Board, Follower, Options, Status};
 pub use limits::Limits;
 pub use message::{Given, Request, Response, Variant};

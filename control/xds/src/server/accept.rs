@@ -1,11 +1,12 @@
 //! Connections: how many, and their TLS.
 
+use std::future;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use rustls::pki_types::CertificateDer;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -18,11 +19,15 @@ use tonic::transport::server::Connected;
 
 use super::Shared;
 use super::tally::Tally;
-use super::tls::names_of;
+use super::tls::{end_of, names_of};
 use crate::limits::{HANDSHAKE_TIMEOUT, MAX_CONNECTIONS, MAX_HANDSHAKES};
 
 /// How long is waited when no connection can be taken, such as without a free file descriptor.
 const PAUSE: Duration = Duration::from_millis(100);
+/// Certificates end at whole seconds.
+const SECOND: Duration = Duration::from_secs(1);
+/// The clock is looked at this often at least: it may have been set.
+const LOOK: Duration = Duration::from_secs(60);
 
 /// Who is at the other end of a connection.
 #[derive(Debug, Clone)]
@@ -32,6 +37,26 @@ pub(super) struct Peer {
     pub(super) names: Option<Arc<[String]>>,
     /// The certificate itself with what came with it, for those who look further. Empty: it has none.
     pub(super) chain: Arc<[CertificateDer<'static>]>,
+    /// When that certificate ends. `None`: it has none.
+    pub(super) until: Option<SystemTime>,
+}
+
+impl Peer {
+    /// Whether its certificate has ended since the handshake.
+    pub(super) fn has_ended(&self) -> bool {
+        self.until.is_some_and(|until| until < SystemTime::now())
+    }
+
+    /// Waits until then.
+    pub(super) async fn ended(&self) {
+        let Some(until) = self.until else {
+            return future::pending().await;
+        };
+        while !self.has_ended() {
+            let left = until.duration_since(SystemTime::now()).unwrap_or_default();
+            tokio::time::sleep(left.clamp(SECOND, LOOK)).await;
+        }
+    }
 }
 
 pub(super) struct Door {
@@ -133,6 +158,7 @@ impl Door {
                 address,
                 names: None,
                 chain: Arc::default(),
+                until: None,
             };
             return Ok((Inner::Plain(stream), peer));
         };
@@ -145,10 +171,12 @@ impl Door {
             .map(|der| der.clone().into_owned())
             .collect();
         let names = chain.first().map(|own| names_of(own).into());
+        let until = chain.first().map(end_of);
         let peer = Peer {
             address,
             names,
             chain,
+            until,
         };
         Ok((Inner::Tls(Box::new(stream)), peer))
     }

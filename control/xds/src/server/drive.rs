@@ -93,6 +93,10 @@ pub(super) struct Caller {
 impl Shared {
     /// Lets a client in by what it shows, or counts that it was not.
     pub(super) fn admit(&self, caller: &Caller, node: &Node) -> Result<Admitted, Status> {
+        // Connections outlive the handshake in which it was looked at.
+        if caller.peer.has_ended() {
+            return Err(self.refuse(caller, &Refusal::Ended));
+        }
         let sidecar = agent::sidecar(node);
         let chain = &caller.peer.chain;
         let identity = self.mesh.as_ref().and_then(|mesh| mesh.identify(chain));
@@ -184,7 +188,10 @@ async fn converse<D: Dialect>(
         dialect: std::marker::PhantomData,
     };
     stream.hear(&first)?;
-    stream.run(incoming, out).await
+    tokio::select! {
+        done = stream.run(incoming, out) => done,
+        () = caller.peer.ended() => Err(shared.refuse(caller, &Refusal::Ended)),
+    }
 }
 
 /// A place among the large responses, until the client answered or was given time enough.

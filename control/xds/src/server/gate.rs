@@ -67,6 +67,8 @@ pub enum Refusal {
     OtherService(SpiffeId, String),
     #[error("{0} is no service's identity, so it names no node")]
     NoService(SpiffeId),
+    #[error("its certificate has ended; connect again with the one that took its place")]
+    Ended,
     #[error("the first request did not come in time")]
     Silent,
 }
@@ -84,6 +86,7 @@ impl Refusal {
             Self::NoIdentity(_) => "no_identity",
             Self::NoService(_) => "no_service",
             Self::OtherService(..) => "other_service",
+            Self::Ended => "ended_certificate",
             Self::Silent => "silent",
         }
     }
@@ -91,7 +94,7 @@ impl Refusal {
     pub(super) fn status(&self) -> Status {
         let text = self.to_string();
         match self {
-            Self::NoToken | Self::WrongToken(_) | Self::NoIdentity(_) => {
+            Self::NoToken | Self::WrongToken(_) | Self::NoIdentity(_) | Self::Ended => {
                 Status::unauthenticated(text)
             }
             Self::UnknownNode(_)

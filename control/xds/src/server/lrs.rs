@@ -76,6 +76,7 @@ async fn listen(
                 Ok(None) => break Ok(()),
                 Err(status) => break Err(status),
             },
+            () = caller.peer.ended() => break Err(shared.refuse(caller, &Refusal::Ended)),
             () = stopped(&mut stop) => break Ok(()),
         }
     };

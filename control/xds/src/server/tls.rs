@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::pem::PemObject as _;
@@ -244,6 +244,14 @@ fn certificates(path: &Path, bytes: &[u8]) -> Result<Vec<CertificateDer<'static>
     let none = || TlsError::NoCertificate(path.to_owned());
     let all: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(bytes).collect();
     all.ok().filter(|all| !all.is_empty()).ok_or_else(none)
+}
+
+/// When a certificate ends. One that cannot be read has ended.
+pub(super) fn end_of(der: &CertificateDer<'_>) -> SystemTime {
+    let seconds = X509Certificate::from_der(der)
+        .ok()
+        .and_then(|(_, certificate)| certificate.validity().not_after.timestamp().try_into().ok());
+    UNIX_EPOCH + Duration::from_secs(seconds.unwrap_or(0))
 }
 
 /// What a certificate calls its holder: the common name, then the DNS names.

@@ -91,7 +91,7 @@ pub(super) async fn run(
             let came = renew(&upkeep.identity, &from, &mut spare, &world).await;
             took(&mut upkeep, came, last.as_ref(), &publisher, &world);
         } else {
-            let told = from.ask(&upkeep.identity, &world).await;
+            let told = from.ask(&upkeep.identity, publisher.line(), &world).await;
             heard(&mut upkeep, told, last.as_ref(), &publisher, &world);
         }
     }

@@ -13,11 +13,15 @@ use tokio_rustls::client::TlsStream;
 use tonic::transport::Channel;
 
 use super::address::Address;
+use super::line::Line;
 use super::{CONNECT, ChannelError, endpoint, whole};
 
 /// Settings of TLS as they are now; each connection asks for them anew.
 #[derive(Clone)]
-pub struct OwnTls(Arc<Now>);
+pub struct OwnTls {
+    now: Arc<Now>,
+    line: Line,
+}
 
 type Now = dyn Fn() -> Result<Arc<ClientConfig>, String> + Send + Sync;
 
@@ -27,11 +31,24 @@ impl OwnTls {
     pub fn new(
         now: impl Fn() -> Result<Arc<ClientConfig>, String> + Send + Sync + 'static,
     ) -> Self {
-        Self(Arc::new(now))
+        Self {
+            now: Arc::new(now),
+            line: Line::default(),
+        }
+    }
+
+    /// With a line on which others ask, and which is told when there are other settings.
+    #[must_use]
+    pub fn on(self, line: Line) -> Self {
+        Self { line, ..self }
+    }
+
+    pub(crate) fn line(&self) -> &Line {
+        &self.line
     }
 
     pub(super) fn now(&self) -> Result<Arc<ClientConfig>, ChannelError> {
-        (self.0)().map_err(ChannelError::Tls)
+        (self.now)().map_err(ChannelError::Tls)
     }
 }
 

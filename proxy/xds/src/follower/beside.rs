@@ -66,6 +66,12 @@ impl Publisher {
         tracing::info!(control = %address, ?variant, "following the control plane");
     }
 
+    /// It is left for another connection to the same.
+    pub(super) fn reconnects(&mut self) {
+        self.client.disconnected();
+        self.tally.connected(false);
+    }
+
     pub(super) fn disconnected(&mut self, address: &Address, error: &ChannelError) {
         self.client.disconnected();
         self.tally.connected(false);
