@@ -293,6 +293,32 @@ impl Weir {
             .expect("a number of KiB")
     }
 
+    /// Resident memory of its own in KiB: not of files, so neither code nor what the loader has written into it, which in a
+    /// build for tests is several times what it is in one for use.
+    ///
+    /// # Panics
+    /// When the process is gone.
+    #[must_use]
+    pub fn own_kib(&self) -> usize {
+        let maps = std::fs::read_to_string(format!("/proc/{}/smaps", self.pid()))
+            .expect("the process lives");
+        let (mut own, mut of_file) = (0, false);
+        for line in maps.lines() {
+            let mut words = line.split_ascii_whitespace();
+            match (words.next(), words.next()) {
+                (Some("Anonymous:"), Some(kib)) if !of_file => {
+                    own += kib.parse::<usize>().expect("a number of KiB");
+                }
+                // The line that begins a mapping has no name of a value, and ends with its file.
+                (Some(first), Some(_)) if !first.ends_with(':') => {
+                    of_file = words.nth(3).is_some_and(|name| name.starts_with('/'));
+                }
+                _ => {}
+            }
+        }
+        own
+    }
+
     /// Time on a processor so far.
     ///
     /// # Panics

@@ -40,8 +40,9 @@ struct Code {
     used: u64,
     /// What was held when it was given back at the last look.
     given_back: Option<u64>,
-    /// How often in a row nearly all of it was there again at the next look. Once may be what is run once a minute.
-    returned: u8,
+    /// What was held at the next look, if that was nearly all of it again. Once may be what is run once a minute, so of two looks
+    /// in a row the lesser counts.
+    returned: Option<u64>,
     looks: u32,
 }
 
@@ -53,12 +54,11 @@ impl Code {
             *self = Self::default();
         }
         if let Some(before) = self.given_back.take() {
-            self.returned = match held.saturating_add(WORTH) > before {
-                true => self.returned + 1,
-                false => 0,
-            };
-            if self.returned != 1 {
-                (self.used, self.returned) = (held, 0);
+            let is_back = held.saturating_add(WORTH) > before;
+            match (is_back, self.returned.take()) {
+                (true, None) => self.returned = Some(held),
+                (true, Some(first)) => self.used = held.min(first),
+                (false, _) => self.used = held,
             }
         }
         let is_worth_it = is_idle && held > self.used.saturating_add(WORTH);
@@ -104,6 +104,14 @@ mod tests {
         let found = looks(&mut code, &[12, 3, 4, 12, 3, 12, 12, 3, 3]);
         let expected = [true, false, false, true, false, true, true, false, false];
         assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn what_is_run_once_a_minute_is_not_taken_for_what_is_used_all_the_time() {
+        let found = looks(&mut Code::default(), &[5, 5, 12, 5, 5]);
+        assert_eq!(found, [true, true, true, false, false]);
+        let found = looks(&mut Code::default(), &[12, 12, 5, 5, 5]);
+        assert_eq!(found, [true, true, false, false, false]);
     }
 
     #[test]

@@ -343,3 +343,26 @@ fn bind_patiently(place: Place, count: usize, beside_ours: bool) -> Result<Socke
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_listener_that_is_to_be_handed_connections_gets_sockets_of_its_own() {
+        let name = ListenerName::new("in").unwrap();
+        let mut listener = Listener::new(name.clone(), ([127, 0, 0, 1], 1).into(), Protocol::Tcp);
+        let state = ListenerState {
+            id: ListenerId(0),
+            name,
+            bind: listener.bind,
+            protocol: listener.protocol,
+            captures: false,
+            handed_over: false,
+            error: None,
+        };
+        assert!(state.is(&listener));
+        listener.capture = Some(Capture::HandedOver);
+        assert!(!state.is(&listener));
+    }
+}

@@ -3,6 +3,7 @@
 mod access;
 mod calls;
 mod handed_over;
+mod idle;
 mod plane;
 mod renews;
 mod rules;
