@@ -10,8 +10,8 @@ WORKDIR /src
 COPY . .
 # A static glibc binary: nothing else has to be in the image. With --target, build scripts and procedural
 # macros are still built the ordinary way.
-RUN RUSTFLAGS="-C target-feature=+crt-static" \
-    cargo build --locked --release -p weir --target "$(rustc -vV | sed -n 's/^host: //p')" --target-dir /target \
+RUN cargo build --config 'build.rustflags=["-Ctarget-feature=+crt-static"]' \
+      --locked --release -p weir --target "$(rustc -vV | sed -n 's/^host: //p')" --target-dir /target \
  && mkdir -p /image/var/lib/weir /image/run/weir \
  && cp /target/*/release/weir /image/weir
 

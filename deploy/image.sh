@@ -11,11 +11,12 @@ set -euo pipefail
 tag=${1:-weir:dev}
 profile=${WEIR_PROFILE:-release}
 root=$(cd "$(dirname "$0")/.." && pwd)
-target=${CARGO_TARGET_DIR:-$root/target}/image
+target=$(realpath -m "${CARGO_TARGET_DIR:-$root/target}")/image
 host=$(rustc -vV | sed -n 's/^host: //p')
 
-RUSTFLAGS="-C target-feature=+crt-static" cargo build --quiet --locked --manifest-path "$root/Cargo.toml" \
-    -p weir --profile "$profile" --target "$host" --target-dir "$target"
+# There, so that cargo finds .cargo/config.toml, whose flags this one is added to.
+(cd "$root" && cargo build --quiet --locked -p weir --profile "$profile" --target "$host" --target-dir "$target" \
+    --config 'build.rustflags=["-Ctarget-feature=+crt-static"]')
 
 folder=$profile
 if [ "$profile" = dev ]; then folder=debug; fi
