@@ -110,7 +110,8 @@ mod tests {
 
     use super::*;
 
-    /// Tasks add up what they are given; each number tells who did.
+    /// Tasks add up what they are given.
+    #[derive(Default)]
     struct Crew {
         residents: Residents<u32>,
         made: Cell<u32>,
@@ -144,12 +145,7 @@ mod tests {
 
     #[tokio::test]
     async fn one_task_does_what_comes_one_after_another_and_leaves_when_it_is_told() {
-        let crew = Rc::new(Crew {
-            residents: Residents::default(),
-            made: Cell::new(0),
-            sum: Cell::new(0),
-            ended: Cell::new(0),
-        });
+        let crew = Rc::<Crew>::default();
         let run = async {
             for number in 1..=10 {
                 give(&crew, number);
@@ -177,12 +173,7 @@ mod tests {
 
     #[tokio::test]
     async fn of_more_than_there_are_seats_for_the_rest_end() {
-        let crew = Rc::new(Crew {
-            residents: Residents::default(),
-            made: Cell::new(0),
-            sum: Cell::new(0),
-            ended: Cell::new(0),
-        });
+        let crew = Rc::<Crew>::default();
         let run = async {
             for _ in 0..MOST + 7 {
                 give(&crew, 1);
