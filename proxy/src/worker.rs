@@ -30,6 +30,9 @@ use crate::upstream::local::Local;
 /// The random numbers of one worker: fast, and seeded by the operating system.
 pub(crate) type Random = SmallRng;
 
+/// Idle connections to one endpoint that are kept where descriptors are scarce.
+const FEW_IDLE: usize = 128;
+
 /// What is asked of a worker from outside.
 pub(crate) enum Command {
     /// Serve this socket.
@@ -126,11 +129,11 @@ impl Worker {
         self.shared.overload().is_tight()
     }
 
-    /// Idle connections that an endpoint may have, by its setting; none where those to endpoints have all the descriptors that are
-    /// for them, for another endpoint may need one.
+    /// Idle connections that an endpoint may have, by its setting; no more than [`FEW_IDLE`] where those to endpoints have a
+    /// quarter of the descriptors that clients have, for other endpoints may need some before they are closed.
     pub(crate) fn idle_connections(&self, setting: usize) -> usize {
-        match self.upstream_open.get() > self.max_connections {
-            true => 0,
+        match self.upstream_open.get() > self.max_connections / 4 {
+            true => setting.min(FEW_IDLE),
             false => setting,
         }
     }
@@ -262,15 +265,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_connection_is_kept_idle_where_endpoints_have_all_their_descriptors() {
+    fn fewer_connections_are_kept_idle_where_descriptors_are_scarce() {
         let share = Descriptors {
-            connections: 10,
+            connections: 400,
             pipes: 0,
         };
         let worker = Worker::new(Arc::new(Shared::for_tests()), share);
-        worker.upstream_open.set(10);
+        worker.upstream_open.set(100);
         assert_eq!(worker.idle_connections(1024), 1024);
-        worker.upstream_open.set(11);
-        assert_eq!(worker.idle_connections(1024), 0);
+        worker.upstream_open.set(101);
+        assert_eq!(worker.idle_connections(1024), FEW_IDLE);
+        assert_eq!(worker.idle_connections(8), 8);
     }
 }

@@ -49,7 +49,7 @@ object! {
         retry_budget: RetryBudget = "retryBudget",
         /// An idle connection is closed after this. Default 60s.
         idle_timeout: At<Duration> = "idleTimeout",
-        /// Idle connections kept per endpoint and worker. Default 128.
+        /// Idle connections kept per endpoint and worker. Default 1024.
         max_idle_per_endpoint: At<u32> = "maxIdlePerEndpoint",
         /// UPGRADE speaks HTTP/2 to endpoints, DO_NOT_UPGRADE HTTP/1.1; appProtocol stands before it. Default DEFAULT.
         h2_upgrade_policy: At<H2Upgrade> = "h2UpgradePolicy",

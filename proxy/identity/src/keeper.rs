@@ -108,11 +108,14 @@ impl Publisher {
 
     pub(crate) fn publish(&self, identity: Arc<Identity>) {
         self.status.shows(&identity);
-        let certificate = identity.chain.first().cloned();
-        let before = self.sender.send_replace(identity);
-        if before.chain.first() != certificate.as_ref() {
-            self.line.renew();
-        }
+        self.sender.send_replace(identity);
+    }
+
+    /// The same of a certificate of the control plane's own, which is shown to it from now on. One from elsewhere may be none that it
+    /// takes: that is shown when the connection ends.
+    pub(crate) fn publish_renewed(&self, identity: Arc<Identity>) {
+        self.publish(identity);
+        self.line.renew();
     }
 
     /// The connection on which configuration comes, where that is from who certifies.

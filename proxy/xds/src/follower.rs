@@ -93,6 +93,7 @@ impl Follower {
             publisher,
             backoff: Backoff::default(),
             random: SmallRng::from_rng(&mut rand::rng()),
+            began: Instant::now(),
             reporting: None,
             place: None,
         };
@@ -175,6 +176,7 @@ struct Following {
     publisher: Publisher,
     backoff: Backoff,
     random: SmallRng,
+    began: Instant,
     /// On the connection that is followed.
     reporting: Option<Reporting>,
     /// For others who ask on it.
@@ -279,12 +281,13 @@ impl Following {
         let connecting = channel::connect(address, &access);
         let channel = self.publisher.beside(connecting).await?;
         self.reporting = self.options.load.clone().map(|load| {
-            let node = self.options.node.clone();
+            let (node, began) = (self.options.node.clone(), self.began);
             Reporting(tokio::spawn(report(
                 channel.clone(),
                 node,
                 token.clone(),
                 load,
+                began,
             )))
         });
         let first = self.publisher.client.connected(variant);
@@ -305,6 +308,7 @@ impl Following {
                     return Ok(stream);
                 }
                 () = self.publisher.due() => drop(self.publisher.catch_up().await),
+                () = renewed(self.place.as_ref()) => return Err(ChannelError::Renewed),
                 () = &mut settled, if !told => {
                     told = true;
                     self.publisher.connected(address, variant);

@@ -42,14 +42,16 @@ pub struct Served {
 /// Tells what was sent; called off the workers.
 pub type Load = Arc<dyn Fn() -> Vec<Served> + Send + Sync>;
 
-/// Reports on a connection for as long as the server listens. A server that wants no reports is left alone.
+/// Reports on a connection for as long as the server listens. A server that wants no reports is left alone. `began`: when this process
+/// did, and with it what is reported.
 pub(crate) async fn report(
     to: Channel,
     node: Node,
     token: Option<MetadataValue<Ascii>>,
     load: Load,
+    began: Instant,
 ) {
-    if let Err(status) = converse(to, node, token, load).await {
+    if let Err(status) = converse(to, node, token, load, began).await {
         tracing::debug!(%status, "load is not reported");
     }
 }
@@ -59,6 +61,7 @@ async fn converse(
     node: Node,
     token: Option<MetadataValue<Ascii>>,
     load: Load,
+    began: Instant,
 ) -> Result<(), Status> {
     let (sender, receiver) = channel(1);
     let hello = LoadStatsRequest {
@@ -74,7 +77,9 @@ async fn converse(
     };
     let mut interval = interval(&first);
     let mut told = Told::default();
-    let mut since = Instant::now();
+    // The server has forgotten what it was told on an earlier connection: it hears all of it, at once, as what it is, the
+    // load since this process began.
+    let mut since = began;
     loop {
         tokio::select! {
             wish = wishes.message() => match wish? {

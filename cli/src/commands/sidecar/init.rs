@@ -31,6 +31,11 @@ pub(super) fn run(sidecar: &SidecarArgs) -> Outcome {
         print(&rules.text())?;
         return Ok(Exit::Ok);
     }
+    if rules.user == 0 {
+        eprintln!(
+            "warning: user 0 is the sidecar, so an app that runs as root is not redirected: what it connects to goes out as it is"
+        );
+    }
     redirect::install(&rules).map_err(|error| explain(&error, rules.interception))?;
     let (outbound, inbound) = (rules.outbound, rules.inbound);
     print(&format!(

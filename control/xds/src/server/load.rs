@@ -96,6 +96,11 @@ impl Loads {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let State { nodes, total } = &mut *state;
         let clusters = nodes.entry(node.to_owned()).or_default();
+        // What a report leaves out had nothing since the last one.
+        for load in clusters.values_mut() {
+            load.last = Recent::default();
+            load.in_progress = 0;
+        }
         for stats in report {
             let name = &stats.cluster_name;
             if !clusters.contains_key(name) {
@@ -207,6 +212,12 @@ mod tests {
             (name.as_str(), load.issued, load.in_progress),
             ("shop", 7, 1)
         );
+        // Nothing since: what was is still known, and is no load any more.
+        loads.add("edge", &[stats("cart", 1, 0)]);
+        let found = loads.of("edge");
+        let (_, shop) = found.iter().find(|(name, _)| name == "shop").unwrap();
+        assert_eq!((shop.issued, shop.in_progress), (7, 0));
+        assert_eq!(shop.last, Recent::default());
         loads.forget("edge");
         assert_eq!(loads.of("edge"), []);
     }

@@ -137,7 +137,7 @@ fn took(
             keep(last, &upkeep.identity, upkeep.received);
             publisher.status().renewed();
             tracing::info!(id = %upkeep.identity.id, not_after = upkeep.identity.not_after, "the certificate was renewed");
-            publisher.publish(Arc::clone(&upkeep.identity));
+            publisher.publish_renewed(Arc::clone(&upkeep.identity));
         }
         Err(error) => {
             let (now, why) = (world.now_ms(), error.to_string());

@@ -11,6 +11,7 @@ mod framing;
 mod request;
 mod response;
 mod span;
+mod target;
 
 pub(super) use field::check_alias;
 pub use field::{Field, Known};

@@ -151,7 +151,7 @@ pub(super) fn read_request(
     }
     if !ended && !tunnel && head.framing == Framing::None {
         head.framing = Framing::Chunked;
-        // The parser saw no body to wait with.
+        // For want of a body there was nothing to wait with.
         head.expects_continue = (head.fields.iter()).any(|field| field.known == Known::Expect);
     }
     Ok(())
