@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Command, Output};
+use std::time::Duration;
 
 use serde_json::Value;
 use weir_tests::binary::{self, workspace};
@@ -11,7 +12,7 @@ use weir_tests::docker::{Network, Spec, available, image, unique, watching};
 use weir_tests::pki::Authority;
 use weir_tests::ports;
 use weir_tests::tls::Connector;
-use weir_tests::wait::eventually;
+use weir_tests::wait::{eventually, within};
 use weir_tests::weir::Weir;
 
 /// `docker-compose`, or the plugin that took its place.
@@ -347,7 +348,8 @@ fn the_example_of_three_proxies_follows_one_control_plane_and_goes_on_without_it
         || (version(edges[1]).as_deref() == Some("canary")).then_some(()),
     );
     project.run(&["start", "control"]);
-    eventually("all of them again", || {
+    // Each asks again at a time of its own, half a minute apart at most.
+    within(Duration::from_secs(60), "all of them again", || {
         (control(&["proxies"]).matches("synced").count() == 3).then_some(())
     });
 }
