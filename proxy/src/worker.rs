@@ -8,6 +8,7 @@ use std::time::Duration;
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
 use tokio::sync::mpsc;
+use weir_config::model::ConnectionPool;
 
 use crate::buffer::BufferPool;
 use crate::http::h1::serve::Scratch;
@@ -26,6 +27,7 @@ use crate::telemetry::trace::queue;
 use crate::timer::{TICK, Timers};
 use crate::udp;
 use crate::upstream::local::Local;
+use crate::upstream::pool::{Lease, Pool};
 
 /// The random numbers of one worker: fast, and seeded by the operating system.
 pub(crate) type Random = SmallRng;
@@ -70,6 +72,7 @@ pub(crate) struct Worker {
     pub(crate) scratch: RefCell<Vec<Box<Scratch>>>,
     /// Connections to endpoints that are open, idle ones included.
     pub(crate) upstream_open: Rc<Cell<usize>>,
+    /// Tasks that wait for a stream of HTTP/2 to serve.
     pub(crate) residents: Residents<Box<Begun>>,
     /// Clients of HTTP/2 that were sent away a moment ago.
     pub(crate) offenders: Offenders,
@@ -129,9 +132,19 @@ impl Worker {
         self.shared.overload().is_tight()
     }
 
+    /// Gives a connection back after a whole exchange, unless it has had as many requests as it may have.
+    pub(crate) fn give_back(&self, lease: Lease, pool: &ConnectionPool) {
+        let limit = pool.max_requests_per_connection;
+        let worn = limit > 0 && lease.served.saturating_add(1) >= limit;
+        if !worn {
+            let keep = self.idle_connections(pool.max_idle_per_endpoint);
+            Pool::put(lease, self.timers.now(), keep);
+        }
+    }
+
     /// Idle connections that an endpoint may have, by its setting; no more than [`FEW_IDLE`] where those to endpoints have a
     /// quarter of the descriptors that clients have, for other endpoints may need some before they are closed.
-    pub(crate) fn idle_connections(&self, setting: usize) -> usize {
+    fn idle_connections(&self, setting: usize) -> usize {
         match self.upstream_open.get() > self.max_connections / 4 {
             true => setting.min(FEW_IDLE),
             false => setting,

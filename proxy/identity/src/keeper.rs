@@ -43,6 +43,8 @@ pub struct StartError(pub String);
 pub struct Kept {
     identities: watch::Receiver<Arc<Identity>>,
     task: JoinHandle<()>,
+    /// The connection on which configuration comes: who certifies is asked on it, and is shown there what was renewed. A certificate
+    /// from elsewhere may be none that the control plane takes: that is shown when the connection ends.
     line: Line,
     /// Authorities of the control plane's certificate, where it has one of its own.
     ca: Option<PathBuf>,
@@ -85,7 +87,6 @@ impl Drop for Kept {
 pub(crate) struct Publisher {
     sender: watch::Sender<Arc<Identity>>,
     status: Arc<Status>,
-    line: Line,
 }
 
 impl Publisher {
@@ -95,32 +96,12 @@ impl Publisher {
     ) -> (Self, watch::Receiver<Arc<Identity>>) {
         status.shows(&first);
         let (sender, receiver) = watch::channel(first);
-        let line = Line::default();
-        (
-            Self {
-                sender,
-                status,
-                line,
-            },
-            receiver,
-        )
+        (Self { sender, status }, receiver)
     }
 
     pub(crate) fn publish(&self, identity: Arc<Identity>) {
         self.status.shows(&identity);
         self.sender.send_replace(identity);
-    }
-
-    /// The same of a certificate of the control plane's own, which is shown to it from now on. One from elsewhere may be none that it
-    /// takes: that is shown when the connection ends.
-    pub(crate) fn publish_renewed(&self, identity: Arc<Identity>) {
-        self.publish(identity);
-        self.line.renew();
-    }
-
-    /// The connection on which configuration comes, where that is from who certifies.
-    pub(crate) fn line(&self) -> &Line {
-        &self.line
     }
 
     pub(crate) fn status(&self) -> &Status {
@@ -139,24 +120,22 @@ pub async fn start(from: Source, world: World, status: Arc<Status>) -> Result<Ke
             let (seen, first) = files::first(&from).map_err(StartError)?;
             status.renewed();
             let (publisher, identities) = Publisher::new(Arc::new(first), status);
-            let line = publisher.line().clone();
             let task = tokio::spawn(files::follow(from, seen, publisher, world));
             Ok(Kept {
                 identities,
                 task,
-                line,
+                line: Line::default(),
                 ca: None,
             })
         }
         Source::WorkloadApi(from) => {
             let (first, stream) = workload::first(&from, &world, &status).await?;
             let (publisher, identities) = Publisher::new(Arc::new(first), status);
-            let line = publisher.line().clone();
             let task = tokio::spawn(workload::follow(from, stream, publisher, world));
             Ok(Kept {
                 identities,
                 task,
-                line,
+                line: Line::default(),
                 ca: None,
             })
         }
@@ -186,8 +165,9 @@ async fn start_authority(
         }
     };
     let (publisher, identities) = Publisher::new(Arc::clone(&upkeep.identity), status);
-    let (ca, line) = (from.ca.clone(), publisher.line().clone());
-    let task = tokio::spawn(upkeep::run(upkeep, from, last, publisher, world));
+    let (ca, line) = (from.ca.clone(), Line::default());
+    let upkeep = upkeep::run(upkeep, from, last, publisher, line.clone(), world);
+    let task = tokio::spawn(upkeep);
     Ok(Kept {
         identities,
         task,

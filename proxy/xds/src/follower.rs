@@ -176,6 +176,7 @@ struct Following {
     publisher: Publisher,
     backoff: Backoff,
     random: SmallRng,
+    /// When this process did, as near as matters.
     began: Instant,
     /// On the connection that is followed.
     reporting: Option<Reporting>,

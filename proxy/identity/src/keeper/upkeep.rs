@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use weir_xds_client::Line;
+
 use super::Publisher;
 use crate::authority::{Came, FromAuthority, Told};
 use crate::channel::AskError;
@@ -76,6 +78,7 @@ pub(super) async fn run(
     from: FromAuthority,
     last: Option<Last>,
     publisher: Publisher,
+    line: Line,
     world: World,
 ) {
     // For a token that is tried once the certificate has ended: the same key each time, as at the start.
@@ -89,9 +92,13 @@ pub(super) async fn run(
         }
         if upkeep.renew <= now {
             let came = renew(&upkeep.identity, &from, &mut spare, &world).await;
+            let is_renewed = came.is_ok();
             took(&mut upkeep, came, last.as_ref(), &publisher, &world);
+            if is_renewed {
+                line.renew();
+            }
         } else {
-            let told = from.ask(&upkeep.identity, publisher.line(), &world).await;
+            let told = from.ask(&upkeep.identity, &line, &world).await;
             heard(&mut upkeep, told, last.as_ref(), &publisher, &world);
         }
     }
@@ -137,7 +144,7 @@ fn took(
             keep(last, &upkeep.identity, upkeep.received);
             publisher.status().renewed();
             tracing::info!(id = %upkeep.identity.id, not_after = upkeep.identity.not_after, "the certificate was renewed");
-            publisher.publish_renewed(Arc::clone(&upkeep.identity));
+            publisher.publish(Arc::clone(&upkeep.identity));
         }
         Err(error) => {
             let (now, why) = (world.now_ms(), error.to_string());

@@ -212,11 +212,8 @@ impl Copy {
             self.send(&mut to),
             read_answer(&mut from, self.method, &worker.buffers)
         )?;
-        let limit = pool.max_requests_per_connection;
-        let worn = limit > 0 && lease.served.saturating_add(1) >= limit;
-        if reusable && !worn {
-            let keep = worker.idle_connections(pool.max_idle_per_endpoint);
-            Pool::put(lease, worker.timers.now(), keep);
+        if reusable {
+            worker.give_back(lease, pool);
         }
         Ok(())
     }

@@ -21,7 +21,7 @@ use crate::socket::{Socket, WriteHalf};
 use crate::telemetry::Flag;
 use crate::timer::Rung;
 use crate::upstream::feedback::Outcome;
-use crate::upstream::pool::{Lease, Pool};
+use crate::upstream::pool::Lease;
 
 /// Passes the answer on and puts the connection to the endpoint back, if it is in order.
 pub(super) async fn answer(
@@ -377,11 +377,8 @@ async fn end_call(
 }
 
 fn give_back(conn: &Connection, scratch: &Scratch, call: &Call<'_>, lease: Lease) {
-    let pool = &call.choice.service.table.service.pool;
-    let limit = pool.max_requests_per_connection;
-    let worn = limit > 0 && lease.served.saturating_add(1) >= limit;
-    if scratch.response.keep_alive && !worn {
-        let keep = conn.worker.idle_connections(pool.max_idle_per_endpoint);
-        Pool::put(lease, conn.worker.timers.now(), keep);
+    if scratch.response.keep_alive {
+        let pool = &call.choice.service.table.service.pool;
+        conn.worker.give_back(lease, pool);
     }
 }

@@ -179,10 +179,6 @@ proptest! {
         prop_assert_eq!(found, Ok(Parsed::Complete(text.len())), "{}", text.escape_ascii());
         prop_assert_eq!(format!("{written:?}"), format!("{parsed:?}"), "{}", text.escape_ascii());
     }
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 4000, ..ProptestConfig::default() })]
 
     #[test]
     fn a_request_becomes_one_of_http1_that_says_the_same_or_none(
