@@ -1,10 +1,12 @@
 //! Asking a running `weir` about itself: its admin server, its metrics, its client commands.
 
 use std::process::{Command, Output};
+use std::time::{Duration, Instant};
 
 use super::Weir;
 use crate::binary;
 use crate::client::{Client, Response};
+use crate::wait;
 
 impl Weir {
     /// A GET at the admin address.
@@ -56,6 +58,26 @@ impl Weir {
         samples
             .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
             .sum()
+    }
+
+    /// Waits for [`Weir::metric`] to be `count`: a request is counted when it has ended, which is a
+    /// moment after its client has the last byte of the answer.
+    ///
+    /// # Panics
+    /// When it is another number for all of [`wait::PATIENCE`]; the message says which.
+    pub fn counts(&self, family: &str, labels: &[&str], count: f64) {
+        let start = Instant::now();
+        loop {
+            let counted = self.metric(family, labels);
+            if counted == count {
+                return;
+            }
+            assert!(
+                start.elapsed() < wait::PATIENCE,
+                "{family} {labels:?} is {counted}, not {count}"
+            );
+            std::thread::sleep(Duration::from_millis(3));
+        }
     }
 
     /// Runs a client command against it: `weir.cli(&["status"])`.

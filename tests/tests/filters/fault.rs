@@ -44,8 +44,7 @@ fn aborts_come_as_often_as_stated_and_ask_nobody() {
         .count();
     assert_share(aborted, count, 12.5);
     assert_eq!(origin.requests().len(), count - aborted);
-    let counted = weir.metric("weir_requests_total", &["flag=\"FI\""]);
-    assert_eq!(counted, aborted as f64);
+    weir.counts("weir_requests_total", &["flag=\"FI\""], aborted as f64);
 }
 
 #[test]

@@ -71,11 +71,8 @@ fn a_client_keeps_its_endpoint_and_the_session_is_counted_and_logged() {
     );
     assert_eq!(lines[0]["bytes_in"], 8);
     assert_eq!(lines[0]["bytes_out"], 8 + 6 * 2);
-    assert_eq!(
-        weir.metric("weir_streams_total", &["protocol=\"udp\""]),
-        6.0
-    );
-    assert_eq!(weir.metric("weir_downstream_connections", &["web"]), 0.0);
+    weir.counts("weir_streams_total", &["protocol=\"udp\""], 6.0);
+    weir.counts("weir_downstream_connections", &["web"], 0.0);
 }
 
 #[test]

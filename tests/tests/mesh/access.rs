@@ -61,7 +61,9 @@ fn once_a_rule_names_a_service_only_who_is_listed_gets_in_and_the_rest_is_counte
             &["mesh/inbound", &format!("source=\"{source}\"")],
         )
     };
-    assert!(by("web") >= 2.0 && by("bank") >= 1.0);
+    eventually("requests of web and of bank, in the metrics", || {
+        (by("web") >= 2.0 && by("bank") >= 1.0).then_some(())
+    });
     let said = plane.weir().cli(&[
         "mesh",
         "check",

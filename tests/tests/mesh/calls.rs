@@ -235,12 +235,10 @@ fn an_edge_speaks_mtls_to_sidecars_and_says_who_called_it() {
             .expect("a client")
             .contains("127.0.0.1")
     );
-    assert!(
-        shop.metric(
-            "weir_requests_total",
-            &["mesh/inbound", "source=\"ingress\""]
-        ) >= 1.0
-    );
+    let labels = ["mesh/inbound", "source=\"ingress\""];
+    weir_tests::wait::eventually("the edge's request in the metrics", || {
+        (shop.metric("weir_requests_total", &labels) >= 1.0).then_some(())
+    });
     // Nobody beside it is let in.
     let plain = Client::try_connect(inbound.parse().expect("an address")).map(|mut client| {
         let _ = client.wire.send("GET / HTTP/1.1\r\nHost: shop\r\n\r\n");
