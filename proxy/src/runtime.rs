@@ -41,6 +41,8 @@ pub struct Options {
     pub overload: Overload,
     /// Why it is not ready before the first model. Default `no configuration yet`.
     pub unconfigured: &'static str,
+    /// A listener without which this is not ready, whatever else is bound.
+    pub essential: Option<&'static str>,
 }
 
 impl Default for Options {
@@ -53,6 +55,7 @@ impl Default for Options {
             locality: None,
             overload: Overload::default(),
             unconfigured: "no configuration yet",
+            essential: None,
         }
     }
 }

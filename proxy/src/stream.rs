@@ -3,6 +3,7 @@
 pub(crate) mod authorize;
 mod entry;
 pub(crate) mod place;
+pub(crate) mod standing;
 
 use weir_decide::route::Request;
 

@@ -27,6 +27,15 @@ pub(crate) enum Rung {
     Drain,
     /// The endpoint in use was removed, and its drain timeout passed.
     Removed,
+    /// The rules have changed, and the client may not go on.
+    Forbidden,
+}
+
+impl Rung {
+    /// Whether it stays so whatever moves meanwhile.
+    fn lasts(self) -> bool {
+        matches!(self, Self::Removed | Self::Forbidden)
+    }
 }
 
 /// A connection's deadline, and what to wake.
@@ -73,8 +82,7 @@ impl Alarm {
     /// Rings at that time, in place of any set before.
     pub(crate) fn set(&self, at: u64) {
         self.at.set(at);
-        // That the endpoint is gone stays true whatever moves meanwhile.
-        if self.rung.get() != Some(Rung::Removed) {
+        if !self.rung.get().is_some_and(Rung::lasts) {
             self.rung.set(None);
         }
     }
@@ -100,6 +108,11 @@ impl Alarm {
         if let Some(waker) = &*self.waker.borrow() {
             waker.wake_by_ref();
         }
+    }
+
+    /// Rings at once: the client may not go on.
+    pub(crate) fn forbid(&self) {
+        self.ring(Rung::Forbidden);
     }
 
     fn is_cut(&self, now: u64) -> bool {

@@ -13,6 +13,7 @@ mod info;
 mod provider;
 mod server;
 mod socket;
+pub(crate) mod strangers;
 mod stream;
 #[cfg(test)]
 pub(crate) mod testing;

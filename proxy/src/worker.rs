@@ -20,11 +20,13 @@ use crate::listener::stop::{Ending, Serving};
 use crate::runtime::generations::Follower;
 use crate::runtime::{Descriptors, Shared};
 use crate::snapshot::ListenerId;
+use crate::stream::standing::Standings;
 use crate::tcp::pipe::PipePool;
 use crate::telemetry::access_log::LogShard;
 use crate::telemetry::metrics::Shard;
 use crate::telemetry::trace::queue;
 use crate::timer::{TICK, Timers};
+use crate::tls::strangers::Strangers;
 use crate::udp;
 use crate::upstream::local::Local;
 use crate::upstream::pool::{Lease, Pool};
@@ -74,8 +76,12 @@ pub(crate) struct Worker {
     pub(crate) upstream_open: Rc<Cell<usize>>,
     /// Tasks that wait for a stream of HTTP/2 to serve.
     pub(crate) residents: Residents<Box<Begun>>,
+    /// Clients that were turned away in the handshake.
+    pub(crate) strangers: Strangers,
     /// Clients of HTTP/2 that were sent away a moment ago.
     pub(crate) offenders: Offenders,
+    /// Streams of TCP and UDP, to be judged again when rules change.
+    pub(crate) standings: Standings,
     /// Mirrored requests under way.
     pub(crate) mirrors: Cell<usize>,
     draining: Cell<bool>,
@@ -100,7 +106,9 @@ impl Worker {
             scratch: RefCell::default(),
             upstream_open: Rc::default(),
             residents: Residents::default(),
+            strangers: Strangers::default(),
             offenders: Offenders::default(),
+            standings: Standings::default(),
             mirrors: Cell::default(),
             draining: Cell::new(false),
             listeners: RefCell::default(),
@@ -186,7 +194,8 @@ impl Worker {
         self.traces.flush();
         self.metrics.upstream_connections(self.upstream_open.get());
         if count.is_multiple_of(8) {
-            self.local();
+            let local = self.local();
+            self.standings.judge(&local.snapshot, self);
             for service in &self.follower.followed().services {
                 service.warm_up();
             }

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use crate::snapshot::LabelId;
 use crate::telemetry::Tls;
-use crate::telemetry::metrics::Shard;
 use crate::tls::TlsInfo;
+use crate::worker::Worker;
 
 /// A client, for as long as its connection lives; the streams of one connection share it.
 pub(crate) struct Client {
@@ -19,18 +19,25 @@ pub(crate) struct Client {
     pub(crate) tls: Option<Arc<TlsInfo>>,
     /// Who it is, for metrics.
     pub(crate) source: LabelId,
+    /// Until when what it showed is good, on the worker's clock. No request is taken on the connection after.
+    pub(crate) until: u64,
 }
 
 impl Client {
-    pub(crate) fn new(peer: SocketAddr, tls: Option<Arc<TlsInfo>>, metrics: &Shard) -> Rc<Self> {
+    pub(crate) fn new(peer: SocketAddr, tls: Option<Arc<TlsInfo>>, worker: &Worker) -> Rc<Self> {
         let peer_text = peer.ip().to_canonical().to_string();
         let scheme = scheme(tls.is_some());
         let forwarded = format!(
             "X-Forwarded-For: {peer_text}\r\nX-Real-IP: {peer_text}\r\nX-Forwarded-Proto: {scheme}\r\n"
         );
         let workload = tls.as_ref().and_then(|tls| tls.workload());
+        let good_for = tls.as_ref().and_then(|tls| tls.good_for());
         Rc::new(Self {
-            source: workload.map_or_else(LabelId::default, |name| metrics.source(name)),
+            source: workload.map_or_else(LabelId::default, |name| worker.metrics.source(name)),
+            until: good_for.map_or(u64::MAX, |left| {
+                let left = u64::try_from(left.as_millis()).unwrap_or(u64::MAX);
+                worker.timers.now().saturating_add(left)
+            }),
             peer,
             peer_text,
             forwarded: forwarded.into_bytes(),

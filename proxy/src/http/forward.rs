@@ -149,13 +149,13 @@ async fn serve<'a>(
         .listener(conn.listener)
         .ok_or(ProxyError::NoRoute)?;
     resolve::names(conn, scratch, &table.listener)?;
-    if let (Some(tls), Some(info)) = (&table.tls, &conn.client.tls)
-        && tls.is_misdirected(info, &scratch.host)
+    if let Some(tls) = &table.tls
+        && tls.is_misdirected(conn.client.tls.as_deref(), &scratch.host)
     {
         return Err(ProxyError::Misdirected);
     }
     conn.trusted = table.listener.trusted_hops.trusts(conn.client.peer.ip());
-    entry.client = resolve::client(conn, scratch, &table.listener.trusted_hops);
+    entry.client = resolve::client(conn, scratch, &table.listener);
     admit_to_process(conn, entry)?;
     let found = resolve::route(conn, scratch, &table.table);
     entry.rule = found.map(|found| &table.rules[found.id.index()]);
@@ -342,7 +342,7 @@ async fn own_answer(
     let clean = !closes && !upload.has_moved() && upload.discard_buffered();
     // A client that is refused comes again: a new connection would cost more than the one it has.
     let shed = entry.flag == Flag::OM;
-    let leaves = conn.worker.says_goodbye() || (!shed && conn.worker.spares_memory());
+    let leaves = conn.says_goodbye() || (!shed && conn.worker.spares_memory());
     let keep = clean && scratch.head.keep_alive && scratch.head.minor >= 1 && !leaves;
     let lines = traced::lines(conn, entry, answer.lines);
     let answer = &Answer {

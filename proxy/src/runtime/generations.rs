@@ -76,6 +76,11 @@ impl Generations {
         self.snapshots.load_full()
     }
 
+    /// The names of what is counted.
+    pub(crate) fn labels(&self) -> &Interner {
+        &self.labels
+    }
+
     /// Where they are published.
     pub(crate) fn published(&self) -> &Arc<ArcSwap<Snapshot>> {
         &self.snapshots

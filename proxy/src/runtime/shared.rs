@@ -35,6 +35,7 @@ pub(crate) struct Shared {
     draining: AtomicBool,
     /// Why it is not ready before the first model.
     unconfigured: &'static str,
+    essential: Option<&'static str>,
     overload: Arc<Overload>,
     workers: Mutex<Vec<UnboundedSender<Command>>>,
     /// Held for the whole of a publish: generations come one after another.
@@ -84,6 +85,7 @@ impl Shared {
             prober: OnceLock::new(),
             draining: AtomicBool::new(false),
             unconfigured: options.unconfigured,
+            essential: options.essential,
             overload: Arc::new(Overload::new(&options.overload)),
             workers: Mutex::default(),
             listeners: Mutex::default(),
@@ -198,14 +200,35 @@ impl Shared {
 
     pub(crate) fn readiness(&self) -> Readiness {
         let generation = self.generations.current().generation;
-        let bound = lock(&self.listeners).iter().any(|l| l.error.is_none());
+        let listeners = lock(&self.listeners);
+        let bound = listeners.iter().any(|l| l.error.is_none());
         let (ready, reason) = match (self.draining(), generation, bound) {
             (true, ..) => (false, "draining".to_string()),
             (_, 0, _) => (false, self.unconfigured.to_string()),
             (_, _, false) => (false, "no listener is bound".to_string()),
-            (_, generation, true) => (true, format!("serving generation {generation}")),
+            (_, generation, true) => match self.missing(&listeners) {
+                Some(why) => (false, why),
+                None => (true, format!("serving generation {generation}")),
+            },
         };
         Readiness { ready, reason }
+    }
+
+    /// Why the listener is not served without which this is not ready.
+    fn missing(&self, listeners: &[ListenerState]) -> Option<String> {
+        let name = self.essential?;
+        match listeners.iter().find(|l| l.name.as_str() == name) {
+            Some(listener) => {
+                let error = listener.error.as_ref()?;
+                Some(format!("listener {name} is not bound: {error}"))
+            }
+            None => Some(format!("there is no listener {name} now")),
+        }
+    }
+
+    /// The names of what is counted.
+    pub(crate) fn labels(&self) -> &Interner {
+        self.generations.labels()
     }
 
     pub(super) fn publish(&self, model: Arc<Model>, generation: u64) -> Applied {

@@ -70,6 +70,9 @@ async fn by_generation(
             }
             Err(error) => error,
         };
+        if matches!(error, StreamError::Forbidden) {
+            return Err(error);
+        }
         if !matches!(error, StreamError::Removed) {
             judge.failed(&client.worker, &endpoint);
         }
@@ -130,6 +133,7 @@ async fn open(
         Ok(stream) => Ok((Lease::new(stream, &endpoint, open), in_flight)),
         Err(ConnectError::Io(error)) => Err(StreamError::Connect(error)),
         Err(ConnectError::Rung(Rung::Removed)) => Err(StreamError::Removed),
+        Err(ConnectError::Rung(Rung::Forbidden)) => Err(StreamError::Forbidden),
         Err(ConnectError::Rung(_)) => Err(StreamError::ConnectTimeout),
     }
 }

@@ -71,6 +71,7 @@ pub(super) async fn join(
         Ok(Err((From::Endpoint, Broken::Read) | (From::Client, Broken::Write))) => {
             StreamError::Endpoint
         }
+        Err(Rung::Forbidden) => StreamError::Forbidden,
         Err(Rung::Removed) => return Err(StreamError::Removed),
         Err(Rung::Time | Rung::Drain) => return Err(StreamError::Idle),
     };

@@ -34,6 +34,7 @@ pub(super) async fn join(
     let error = match ended {
         Ok(Ok(())) => return Ok(()),
         Ok(Err((way, error))) => whose(way, &error),
+        Err(Rung::Forbidden) => StreamError::Forbidden,
         Err(Rung::Removed) => return Err(StreamError::Removed),
         Err(Rung::Time | Rung::Drain) => return Err(StreamError::Idle),
     };

@@ -18,7 +18,9 @@ use crate::listener::receive::{self, Said};
 use crate::moment::Moment;
 use crate::snapshot::{LabelId, ListenerId};
 use crate::socket::Socket;
-use crate::stream::{Entry, authorize};
+use crate::stream::Entry;
+use crate::stream::authorize::{self, Who};
+use crate::stream::standing::Standing;
 use crate::telemetry::{Flag, Spoken};
 use crate::timer::AlarmGuard;
 use crate::tls::{self, Incoming, ServerTls, Welcome};
@@ -191,14 +193,32 @@ async fn serve(
     if let Some(identity) = tls.as_ref().and_then(|tls| tls.workload()) {
         entry.called_by(client.worker.metrics.source(identity));
     }
+    let who = Who {
+        source: client.source(),
+        tls,
+        server_name: entry.server_name.clone(),
+    };
     let local = client.worker.local();
-    let source = client.source();
     if let Some(table) = local.snapshot.listener(client.listener)
-        && !authorize::admits(&client.worker, table, source, tls.as_deref(), entry)
+        && !authorize::admits(&client.worker, table, &who, entry)
     {
         return Err(StreamError::Forbidden);
     }
     drop(local);
+    let standing = Standing::new(&client.worker, client.listener, who, &client.alarm);
+    let ended = carry(client, entry, listener).await;
+    if matches!(ended, Err(StreamError::Forbidden)) {
+        entry.policy = standing.refused_by();
+    }
+    ended
+}
+
+/// Finds an endpoint, and carries what there is both ways.
+async fn carry(
+    client: &mut Client,
+    entry: &mut Entry,
+    listener: &Listener,
+) -> Result<(), StreamError> {
     let mut connected = attempt::endpoint(client, entry).await?;
     let service = &connected.judge.service;
     let front = client.header(service.proxy_protocol);

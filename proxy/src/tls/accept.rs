@@ -9,11 +9,13 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustls::Connection;
+use rustls::pki_types::UnixTime;
 use rustls::server::{Accepted, Acceptor};
+use rustls::{CertificateError, Connection, Error};
 use tokio::net::TcpStream;
 use weir_config::model::ClientAuth;
 
+use super::certificate;
 use super::handshake::drive;
 use super::info::{Peer, TlsInfo};
 use super::server::ServerTls;
@@ -88,7 +90,12 @@ pub(crate) async fn accept(
         }
         Err(error) => {
             worker.metrics.handshake(incoming.listener, error.result());
-            tracing::debug!(%error, peer = %incoming.peer, "a handshake failed");
+            match tls.asks() {
+                true => worker
+                    .strangers
+                    .refused(worker, incoming.listener, incoming.peer, &error),
+                false => tracing::debug!(%error, peer = %incoming.peer, "a handshake failed"),
+            }
             if error.is_told() {
                 linger::close_stream(worker, &mut tcp, alarm).await;
             }
@@ -148,6 +155,10 @@ pub(super) async fn shake(
     };
     drive(tcp, &mut connection, &mut first, alarm).await?;
     let info = info(&connection, policy.client_auth.clone());
+    // With a ticket nothing is shown and verified anew, and it may be good for longer than what was shown.
+    if info.resumed && info.ends.is_some_and(|end| end < info.opened) {
+        return Err(Error::InvalidCertificate(CertificateError::Expired).into());
+    }
     Ok((connection, info))
 }
 
@@ -191,10 +202,12 @@ fn info(connection: &Connection, client_auth: Option<ClientAuth>) -> TlsInfo {
     };
     let chain = connection.peer_certificates().unwrap_or_default();
     TlsInfo {
-        server_name: server_name.map(Box::from),
+        server_name: server_name.map(|name| name.strip_suffix('.').unwrap_or(name).into()),
         peer: chain.first().map(|own| Box::new(Peer::of(own))),
         client_auth,
+        ends: certificate::end_of(chain),
         chain: chain.into(),
+        opened: Duration::from_secs(UnixTime::now().as_secs()),
         ..TlsInfo::of(connection)
     }
 }

@@ -1,6 +1,7 @@
 //! What a certificate says of who bears it.
 
 use std::fmt::Write as _;
+use std::time::Duration;
 
 use rustls::pki_types::CertificateDer;
 use weir_config::model::SpiffeId;
@@ -35,6 +36,17 @@ impl Bearer {
             subject: subject(&parsed),
         }
     }
+}
+
+/// When the first of a chain's certificates ends, since 1970; `None` where there are none.
+pub(super) fn end_of(chain: &[CertificateDer<'_>]) -> Option<Duration> {
+    let ends = chain.iter().map(|certificate| {
+        let parsed = X509Certificate::from_der(certificate).ok();
+        let end = parsed.map(|(_, parsed)| parsed.validity().not_after.timestamp());
+        // One that cannot be read has never been good.
+        Duration::from_secs(end.and_then(|end| u64::try_from(end).ok()).unwrap_or(0))
+    });
+    ends.min()
 }
 
 fn only_uri<'a>(certificate: &'a X509Certificate<'_>) -> Option<&'a str> {

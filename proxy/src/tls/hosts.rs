@@ -41,8 +41,9 @@ impl<T> Hosts<T> {
         self.exact.values().chain(self.wildcard.values())
     }
 
-    /// What stands for a host. Its labels are gone through from the left, so the first wildcard is the longest.
+    /// What stands for a host, whether or not it is written with a dot at the end. Its labels are gone through from the left, so the first wildcard is the longest.
     pub(super) fn get(&self, host: &str) -> Option<&T> {
+        let host = host.strip_suffix('.').unwrap_or(host);
         if let Some(exact) = self.exact.get(host) {
             return Some(exact);
         }
@@ -67,6 +68,8 @@ mod tests {
         }
         for (host, expected) in [
             ("a.example.com", Some("a.example.com")),
+            ("a.example.com.", Some("a.example.com")),
+            ("c.example.com.", Some("*.example.com")),
             ("c.example.com", Some("*.example.com")),
             ("x.a.example.com", Some("*.example.com")),
             ("b.example.com", Some("*.example.com")),

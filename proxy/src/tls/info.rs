@@ -1,6 +1,7 @@
 //! What a handshake settled.
 
 use std::sync::atomic::AtomicU64;
+use std::time::Duration;
 
 use rustls::ProtocolVersion;
 use rustls::pki_types::CertificateDer;
@@ -53,6 +54,10 @@ pub(crate) struct TlsInfo {
     pub(super) chain: Box<[CertificateDer<'static>]>,
     /// Whether it may go on by what is asked since then: the policy's number, doubled, and one more if it may.
     pub(super) judged: AtomicU64,
+    /// When the handshake was over, since 1970.
+    pub(super) opened: Duration,
+    /// When the first of these certificates ends, since 1970.
+    pub(super) ends: Option<Duration>,
     /// An earlier session was taken up again.
     pub(crate) resumed: bool,
 }
@@ -64,6 +69,11 @@ impl TlsInfo {
             Some(ProtocolVersion::TLSv1_3) => "TLSv1.3",
             _ => "TLSv1.2",
         }
+    }
+
+    /// How long what the client showed was still good for when the handshake was over; `None`: it showed nothing.
+    pub(crate) fn good_for(&self) -> Option<Duration> {
+        Some(self.ends?.saturating_sub(self.opened))
     }
 
     /// The same in short: the name of its service, or the whole id of what is none.

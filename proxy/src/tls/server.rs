@@ -89,8 +89,11 @@ impl Policy {
         let Some((own, others)) = connection.chain.split_first() else {
             return auth.mode == ClientAuthMode::Optional;
         };
-        let verified =
-            |by: &Arc<dyn ClientCertVerifier>| by.verify_client_cert(own, others, UnixTime::now());
+        // Its own end is as for any connection: it could be opened with it, and has been renewed since.
+        let verified = |by: &Arc<dyn ClientCertVerifier>| {
+            let then = UnixTime::since_unix_epoch(connection.opened);
+            by.verify_client_cert(own, others, then)
+        };
         (self.verifier.as_ref()).is_some_and(|by| verified(by).is_ok())
     }
 }
@@ -146,6 +149,11 @@ impl ServerTls {
         own.and_then(Option::as_ref).unwrap_or(&self.policy)
     }
 
+    /// Whether certificates are asked of any clients.
+    pub(super) fn asks(&self) -> bool {
+        self.asks
+    }
+
     /// Whether clients that speak in plain text are served, too.
     pub(super) fn plain_too(&self) -> bool {
         self.model.plain_too
@@ -162,8 +170,12 @@ impl ServerTls {
     /// Where certificates are asked for, of the clients of that host or of that for which the connection was opened, the two
     /// must be the same. A client that named no host when it connected may ask for those of whose clients no more is
     /// asked than of it. What is asked may have changed since: then what the client showed must be good by that, so that a root
-    /// can be replaced while connections go on. `host` is in lower case and without port.
-    pub(crate) fn is_misdirected(&self, connection: &TlsInfo, host: &str) -> bool {
+    /// can be replaced while connections go on. So is one in plain text (`None`) where that is served no longer. `host` is in lower case
+    /// and without port.
+    pub(crate) fn is_misdirected(&self, connection: Option<&TlsInfo>, host: &str) -> bool {
+        let Some(connection) = connection else {
+            return !self.plain_too();
+        };
         // Every request passes here.
         if !self.asks && connection.client_auth.is_none() {
             return false;
@@ -178,6 +190,20 @@ impl ServerTls {
             None if Arc::ptr_eq(policy, &self.policy) => !policy.admits(connection),
             None => policy.client_auth != connection.client_auth,
         }
+    }
+
+    /// Whether a connection that is carried as a whole shows as much as is asked for now; `None` is one in plain text.
+    ///
+    /// By whom its client was certified is not looked at again: it cannot show what it has by now without being broken off, and
+    /// authorities are replaced all the time for no other reason than age.
+    pub(crate) fn takes(&self, connection: Option<&TlsInfo>) -> bool {
+        let Some(connection) = connection else {
+            return self.plain_too();
+        };
+        let policy = self.policy(connection.server_name.as_deref());
+        let asked = policy.client_auth.as_ref();
+        !connection.chain.is_empty()
+            || asked.is_none_or(|auth| auth.mode == ClientAuthMode::Optional)
     }
 
     fn policies(&self) -> Vec<Arc<Policy>> {

@@ -12,8 +12,9 @@ use super::drop::Dropped;
 use super::session::{self, Sent, Session};
 use crate::listener::stop::{Ending, Serving, Stop};
 use crate::snapshot::{LabelId, ListenerId, ListenerTable};
+use crate::stream::authorize::{self, Who};
 use crate::stream::place::{self, Judge, NoPlace};
-use crate::stream::{self, Entry, NoWay, authorize};
+use crate::stream::{self, Entry, NoWay};
 use crate::telemetry::Spoken;
 use crate::upstream::local::Local;
 use crate::upstream::pick::NoChoice;
@@ -145,7 +146,12 @@ impl Relay {
     ) -> Result<Rc<Session>, Dropped> {
         let worker = &self.worker;
         let mut entry = Entry::new(Spoken::Udp, table.listener.name.clone(), table.label);
-        if !authorize::admits(worker, table, client, None, &mut entry) {
+        let who = Who {
+            source: client,
+            tls: None,
+            server_name: None,
+        };
+        if !authorize::admits(worker, table, &who, &mut entry) {
             old.inspect(|old| old.end());
             return Err(Dropped::Forbidden);
         }
@@ -165,8 +171,8 @@ impl Relay {
         let place = place::take(worker, &choice.service, &endpoint).map_err(no_place)?;
         entry.attempts = 1;
         entry.endpoint = Some(endpoint);
-        let listener = (table.label, table.listener.udp.idle_timeout);
-        let session = Session::open(worker, client, place, Judge::of(&choice), listener)
+        let listener = (self.listener, table.label, table.listener.udp.idle_timeout);
+        let session = Session::open(worker, who, place, Judge::of(&choice), listener)
             .map_err(|_| Dropped::Sessions)?;
         let session = Rc::new(session);
         self.sessions

@@ -14,9 +14,11 @@ use tokio::net::UdpSocket;
 use super::drop::Dropped;
 use super::listen::{PER_TURN, Relay};
 use crate::listener::counted::Counted;
-use crate::snapshot::LabelId;
+use crate::snapshot::{LabelId, ListenerId};
 use crate::stream::Entry;
+use crate::stream::authorize::Who;
 use crate::stream::place::{Judge, Place};
+use crate::stream::standing::Standing;
 use crate::telemetry::Flag;
 use crate::timer::{AlarmGuard, Rung};
 use crate::upstream::local::LocalEndpoint;
@@ -45,6 +47,7 @@ pub(super) struct Session {
     /// An answer has come, which says that the endpoint is well.
     answered: Cell<bool>,
     judge: Judge,
+    standing: Standing,
     opened: Moment,
     _in_flight: InFlight,
     _open: Open,
@@ -68,10 +71,10 @@ impl Session {
     /// No descriptor or no port is left.
     pub(super) fn open(
         worker: &Rc<Worker>,
-        client: SocketAddr,
+        who: Who,
         place: Place,
         judge: Judge,
-        (label, idle): (LabelId, Duration),
+        (listener, label, idle): (ListenerId, LabelId, Duration),
     ) -> io::Result<Self> {
         let Place {
             endpoint,
@@ -91,7 +94,8 @@ impl Session {
         alarm.set_idle(true);
         alarm.set_endpoint(Some(Rc::clone(&endpoint)));
         Ok(Self {
-            client,
+            client: who.source,
+            standing: Standing::new(worker, listener, who, &alarm),
             upstream: UdpSocket::from_std(socket)?,
             endpoint,
             label,
@@ -223,6 +227,11 @@ pub(super) async fn run(relay: Rc<Relay>, session: Rc<Session>, mut entry: Entry
                 tokio::task::yield_now().await;
             }
             Ok(Err(_)) | Err(Rung::Removed) => break,
+            Err(Rung::Forbidden) => {
+                entry.flag = Flag::AZ;
+                entry.policy = session.standing.refused_by();
+                break;
+            }
             Err(Rung::Time | Rung::Drain) if session.is_over(worker) => break,
             Err(Rung::Time | Rung::Drain) => {}
         }
@@ -230,7 +239,7 @@ pub(super) async fn run(relay: Rc<Relay>, session: Rc<Session>, mut entry: Entry
     relay.forget(&session);
     entry.bytes_in = session.received.get();
     entry.bytes_out = session.sent.get();
-    if session.refused.get() {
+    if session.refused.get() && entry.flag == Flag::None {
         entry.flag = Flag::UC;
     }
     entry.finish(worker, session.client);

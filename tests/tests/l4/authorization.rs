@@ -97,6 +97,76 @@ fn a_datagram_of_who_may_not_ask_is_dropped() {
 }
 
 #[test]
+fn a_rule_that_comes_later_ends_what_it_does_not_admit_and_nothing_else() {
+    let origin = TcpOrigin::named("hello");
+    let all = "{ name: all, action: allow, ipBlocks: [127.0.0.0/8] }";
+    let weir = Weir::start(&tcp(&origin, all));
+    let two = || connect_from("127.0.0.2", &weir);
+    let (mut still, mut busy, mut stays) = (two(), two(), connect(&weir));
+    for wire in [&mut still, &mut busy, &mut stays] {
+        expect(wire, "hello");
+    }
+    let busy = std::thread::spawn(move || {
+        // What moves does not put it off.
+        loop {
+            if let Err(error) = busy.send("x").and_then(|()| busy.some().map(drop)) {
+                return error;
+            }
+        }
+    });
+    weir.apply(&tcp(
+        &origin,
+        "{ name: no-two, action: deny, ipBlocks: [127.0.0.2] }",
+    ));
+    let broken = still.some().expect_err("what is refused is broken off");
+    assert_eq!(broken.kind(), std::io::ErrorKind::ConnectionReset);
+    let kind = busy.join().expect("no panic").kind();
+    let broken = [
+        std::io::ErrorKind::ConnectionReset,
+        std::io::ErrorKind::BrokenPipe,
+    ];
+    assert!(broken.contains(&kind), "{kind:?}");
+    stays.send("on").expect("send");
+    expect(&mut stays, "on");
+    for line in log_lines(&weir, 2) {
+        assert_eq!(
+            (&line["flags"], &line["policy"]),
+            (&"AZ".into(), &"no-two".into()),
+            "{line}"
+        );
+        assert!(line["bytes_out"].as_u64() >= Some(5), "{line}");
+    }
+    assert_eq!(counted(&weir, "refused"), 2.0);
+}
+
+#[test]
+fn a_session_that_a_later_rule_does_not_admit_ends() {
+    let origin = UdpOrigin::named("dns");
+    let setup = |authorization: &str| {
+        Setup::new()
+            .protocol("udp")
+            .access_log("json")
+            .listener(authorization)
+            .service("dns", &[("stable", origin.addr())])
+            .stream("dns", "backendRefs: [{ name: dns }]")
+    };
+    let weir = Weir::start(&setup(""));
+    let client = UdpClient::of(&weir);
+    assert_eq!(client.ask("x"), "dns:x");
+    weir.apply(&setup(
+        "authorization: [{ name: nobody, action: deny, ipBlocks: [127.0.0.0/8] }]",
+    ));
+    let line = log_lines(&weir, 1).remove(0);
+    assert_eq!(
+        (&line["flags"], &line["policy"]),
+        (&"AZ".into(), &"nobody".into()),
+        "{line}"
+    );
+    assert_eq!(client.ask_within(b"y", SILENCE), None);
+    assert_eq!(origin.sources().len(), 1);
+}
+
+#[test]
 fn who_is_behind_a_proxy_is_judged_by_the_header_that_is_believed() {
     let origin = TcpOrigin::named("hello");
     let setup = tcp(

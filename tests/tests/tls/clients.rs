@@ -88,18 +88,23 @@ fn a_connection_for_one_host_is_no_way_into_another_that_asks_for_more() {
         ("open.example.com", "must.example.com", 421),
         ("open.example.com", "MUST.example.com:8443", 421),
         ("open.example.com", "may.example.com", 421),
+        ("open.example.com", "must.example.com.", 421),
+        ("open.example.com", "MUST.example.com.:8443", 421),
+        ("open.example.com", "open.example.com.", 200),
         ("may.example.com", "must.example.com", 421),
         ("must.example.com", "must.example.com", 200),
+        ("must.example.com", "must.example.com.", 200),
         ("must.example.com", "open.example.com", 421),
         // Without a name.
         ("127.0.0.1", "open.example.com", 200),
         ("127.0.0.1", "must.example.com", 421),
+        ("127.0.0.1", "must.example.com.", 421),
     ] {
         let tls = bearer(name, Some(&good), &TLS13);
         let got = status(&weir, &tls, host).unwrap();
         assert_eq!(got, Some(expected), "{name} asks for {host}");
     }
-    assert_eq!(site.origin.count(), 4);
+    assert_eq!(site.origin.count(), 6);
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Whether the caller may ask this, of the path as it is matched and forwarded, before any rewrite.
 
+use weir_config::model::ForwardClientCert;
 use weir_decide::authorize::{Asked, Call};
 use weir_decide::route::Headers;
 
@@ -7,7 +8,7 @@ use super::super::error::ProxyError;
 use super::entry::Entry;
 use super::resolve::{self, Fields};
 use crate::authorize::Guard;
-use crate::http::h1::head::Field;
+use crate::http::h1::head::{Field, Known};
 use crate::http::h1::serve::{Connection, Scratch};
 use crate::snapshot::ListenerTable;
 
@@ -25,6 +26,7 @@ pub(super) fn judge(
     let headers = Forwarded {
         fields: Fields { head, bytes },
         trusted: conn.trusted,
+        own: table.listener.client_cert == ForwardClientCert::SanitizeSet,
     };
     let call = Call {
         listener: table.listener.name.as_str(),
@@ -53,11 +55,17 @@ pub(super) fn judge(
 struct Forwarded<'a> {
     fields: Fields<'a>,
     trusted: bool,
+    /// We ourselves say whose certificate it is, and nobody else.
+    own: bool,
 }
 
 impl Headers for Forwarded<'_> {
     fn values<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a [u8]> {
-        let goes_on = |field: &&Field| !field.drop && (self.trusted || !field.known.is_identity());
+        let goes_on = |field: &&Field| {
+            let of_cert = matches!(field.known, Known::ForwardedClientCert | Known::ClientCert);
+            let said = self.trusted && !(self.own && of_cert);
+            !field.drop && (said || !field.known.is_identity())
+        };
         self.fields
             .named(name)
             .filter(goes_on)

@@ -71,7 +71,8 @@ impl Deadlines {
             // How long its caller waits is no fault of an endpoint.
             Rung::Time if self.caller < self.request => Failure::last(ProxyError::Deadline),
             Rung::Time | Rung::Drain => Failure::last(ProxyError::Timeout),
-            Rung::Removed => Failure::last(ProxyError::Reset),
+            // A request is not judged twice; a stream of TCP is.
+            Rung::Removed | Rung::Forbidden => Failure::last(ProxyError::Reset),
         }
     }
 }

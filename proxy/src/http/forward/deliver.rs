@@ -194,7 +194,7 @@ impl Plan {
         // A body that was waiting for a 100 (Continue) may come or not: nobody can tell what follows.
         let unasked = head.expects_continue && !upload.is_done() && !upload.has_moved();
         let ends_by_closing = unknown && old;
-        let leaves = conn.worker.says_goodbye() || conn.worker.spares_memory();
+        let leaves = conn.says_goodbye() || conn.worker.spares_memory();
         let keep = head.keep_alive && !ends_by_closing && !unasked && !leaves;
         let said = match (response.status, keep, old) {
             (101, ..) => Said::Upgrade,

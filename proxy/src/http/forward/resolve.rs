@@ -34,9 +34,12 @@ pub(super) fn names(
             .position(|b| *b == b':')
             .unwrap_or(authority.len()),
     };
+    // `shop.example.com.` is the same name. What is asked of its clients goes by this one, as its routes do.
+    let name = &authority[..end];
+    let name = name.strip_suffix(b".").unwrap_or(name);
     scratch
         .host
-        .push_str(std::str::from_utf8(&authority[..end]).unwrap_or_default());
+        .push_str(std::str::from_utf8(name).unwrap_or_default());
     scratch.host.make_ascii_lowercase();
     let raw = match scratch.head.target.path.get(bytes) {
         // An absolute target without a path, and OPTIONS *, are matched as the root.
@@ -50,7 +53,8 @@ pub(super) fn names(
 }
 
 /// The client: the peer, unless the peer is trusted to name it.
-pub(super) fn client(conn: &Connection, scratch: &Scratch, trusted: &TrustedHops) -> IpAddr {
+pub(super) fn client(conn: &Connection, scratch: &Scratch, listener: &Listener) -> IpAddr {
+    let trusted = &listener.trusted_hops;
     let peer = conn.client.peer.ip().to_canonical();
     if !conn.trusted {
         return peer;
@@ -67,6 +71,11 @@ pub(super) fn client(conn: &Connection, scratch: &Scratch, trusted: &TrustedHops
         entries.map(|entry| entry.trim().parse::<IpAddr>().map(|ip| ip.to_canonical()));
     match trusted {
         TrustedHops::None => peer,
+        // An app reaches its own sidecar over loopback, which says nothing of for whom it calls.
+        TrustedHops::Count(_) if listener.mesh.is_some() => entries
+            .find(|entry| !matches!(entry, Ok(ip) if ip.is_loopback()))
+            .and_then(Result::ok)
+            .unwrap_or(peer),
         TrustedHops::Count(count) => entries
             .nth(usize::from(*count).saturating_sub(1))
             .and_then(Result::ok)

@@ -7,7 +7,6 @@ use super::super::error::ProxyError;
 use super::super::h1::serve::Connection;
 use super::attempt::Call;
 use super::deadlines::Deadlines;
-use crate::timer::Rung;
 use crate::upstream::local::{LocalEndpoint, LocalService};
 use crate::upstream::multiplex::{Multiplex, Place};
 use crate::upstream::permit::{InFlight, Permit};
@@ -154,6 +153,6 @@ pub(super) async fn wait(
     conn.worker.shared.waits_no_longer();
     match called {
         Ok(()) => Ok(waiting.since()),
-        Err(Rung::Time | Rung::Drain | Rung::Removed) => Err(ProxyError::Timeout),
+        Err(_) => Err(ProxyError::Timeout),
     }
 }

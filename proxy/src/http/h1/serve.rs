@@ -205,7 +205,7 @@ impl Connection {
             None if is_https => return None,
             None => Socket::Plain(stream),
         };
-        let client = Client::new(peer, shaken, &worker.metrics);
+        let client = Client::new(peer, shaken, &worker);
         let connection = Self {
             worker,
             listener,
@@ -245,12 +245,22 @@ impl Connection {
         }
     }
 
+    /// Whether the client is told to come back on another connection.
+    pub(in crate::http) fn says_goodbye(&self) -> bool {
+        self.worker.says_goodbye() || self.worker.timers.now() >= self.client.until
+    }
+
     /// Waits, without a buffer, for the first byte of a request; `false` when there will be none.
     async fn wait_for_bytes(&mut self, first: bool) -> bool {
+        let now = self.worker.timers.now();
+        if now >= self.client.until {
+            return false;
+        }
         if !self.buffer.is_empty() {
             return true;
         }
-        self.alarm.set(self.worker.timers.now() + self.patience_ms);
+        self.alarm
+            .set((now + self.patience_ms).min(self.client.until));
         self.buffer = self.worker.buffers.none();
         // A connection that has not asked yet may be about to: a drain ends it only between requests.
         self.alarm.set_idle(!first);

@@ -145,6 +145,8 @@ struct Life {
     /// On the worker's clock; no new streams after it.
     until: u64,
     grace_ms: u64,
+    /// The same for what its client showed, but for the grace: streams that are open may take as long as they want.
+    good_until: u64,
 }
 
 impl Life {
@@ -156,6 +158,7 @@ impl Life {
         });
         Self {
             until,
+            good_until: shared.client.until,
             grace_ms: settings.max_age_grace.as_millis() as u64,
         }
     }
@@ -181,6 +184,8 @@ impl Life {
             .stall()
             .map(|stall| stall.next_look().max(now + 1));
         let soon = head.into_iter().chain(stall).min().unwrap_or(u64::MAX);
+        let good = Some(self.good_until).filter(|until| now < *until);
+        let end = end.min(good.unwrap_or(u64::MAX));
         end.min(quiet.max(now + 1)).min(soon)
     }
 }
@@ -251,10 +256,12 @@ impl Driver {
                 Err(Rung::Time) if self.is_unread() => return self.give_up(),
                 Err(_) if self.is_over() => return self.last_words().await,
                 Err(_) => {
-                    let old = shared.worker.timers.now() >= self.life.until;
-                    if !leaving && (old || self.is_quiet()) {
+                    let now = shared.worker.timers.now();
+                    if !leaving && (now >= self.life.until || self.is_quiet()) {
                         leaving = self.leave();
-                        self.life.until = shared.worker.timers.now();
+                        self.life.until = now;
+                    } else if !leaving && now >= self.life.good_until {
+                        leaving = self.leave();
                     }
                     shared.alarm.set(self.life.next_look(&shared));
                 }

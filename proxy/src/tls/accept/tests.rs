@@ -321,6 +321,68 @@ async fn a_session_is_resumed_by_its_own_host_only() {
 }
 
 #[tokio::test]
+async fn a_session_is_not_resumed_beyond_the_end_of_the_certificate_that_opened_it() {
+    let authority = Authority::new();
+    let leaf = authority.leaf(&["localhost"]);
+    let asking = ListenerTls {
+        client_auth: Some(authority.client_auth(ClientAuthMode::Require)),
+        ..(*listener(vec![leaf.model(&["localhost"])])).clone()
+    };
+    let tls = ServerTls::build(&Arc::new(asking), None);
+    for version in VERSIONS {
+        let end = std::time::SystemTime::now() + Duration::from_secs(3);
+        let short = authority.leaf_with(&["a"], &rcgen::PKCS_ECDSA_P256_SHA256, |params| {
+            params.not_after = end.into();
+        });
+        let config = bearer(&authority, &short, version);
+        assert_eq!(connect(&tls, &config, "localhost").await.result(), "ok");
+        let again = connect(&tls, &config, "localhost").await;
+        assert_eq!(again.result(), "resumed", "{version:?}");
+        while std::time::SystemTime::now() < end + Duration::from_secs(1) {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        let late = connect(&tls, &config, "localhost").await;
+        assert_eq!(late.client.handshake_kind(), Some(HandshakeKind::Resumed));
+        assert_eq!(late.result(), "bad_cert", "{version:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_was_shown_is_good_for_as_long_as_its_authority_is_asked_for() {
+    let authority = Authority::new();
+    let (leaf, other) = (authority.leaf(&["localhost"]), Authority::new());
+    let asking = |ders: &[&Authority]| {
+        let roots = Roots {
+            ders: ders.iter().map(|by| by.der.to_vec()).collect(),
+            source: "ca.pem".to_owned(),
+        };
+        Arc::new(ListenerTls {
+            client_auth: Some(ClientAuth {
+                roots: Arc::new(roots),
+                ..authority.client_auth(ClientAuthMode::Require)
+            }),
+            ..(*listener(vec![leaf.model(&["localhost"])])).clone()
+        })
+    };
+    let end = std::time::SystemTime::now() + Duration::from_secs(2);
+    let short = authority.leaf_with(&["a"], &rcgen::PKCS_ECDSA_P256_SHA256, |params| {
+        params.not_after = end.into();
+    });
+    let alone = ServerTls::build(&asking(&[&authority]), None);
+    let done = connect(&alone, &bearer(&authority, &short, &TLS13), "localhost").await;
+    // Its bearer has another by now, which a connection that is open cannot show.
+    while std::time::SystemTime::now() < end + Duration::from_secs(1) {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    let beside = ServerTls::build(&asking(&[&authority, &other]), Some(&alone));
+    assert!(!beside.is_misdirected(Some(done.info()), "localhost"));
+    let without = ServerTls::build(&asking(&[&other]), Some(&beside));
+    assert!(without.is_misdirected(Some(done.info()), "localhost"));
+    assert!(without.takes(Some(done.info())));
+    assert!(without.is_misdirected(None, "localhost") && !without.takes(None));
+}
+
+#[tokio::test]
 async fn sessions_outlive_changes_of_anything_but_what_is_asked() {
     let authority = Authority::new();
     let leaf = authority.leaf(&["localhost"]);
@@ -468,7 +530,7 @@ async fn a_request_for_a_host_that_asks_for_more_than_the_connection_showed_is_m
             "may.example.com",
             "must.example.com",
         ] {
-            let misdirected = tls.is_misdirected(done.info(), host);
+            let misdirected = tls.is_misdirected(Some(done.info()), host);
             assert_eq!(
                 misdirected,
                 !allowed.contains(&host),
@@ -479,8 +541,8 @@ async fn a_request_for_a_host_that_asks_for_more_than_the_connection_showed_is_m
     // What was opened before certificates were asked for does not go on without.
     let open = ServerTls::build(&listener(vec![leaf.model(&["*.example.com"])]), None);
     let done = connect(&open, &config, "must.example.com").await;
-    assert!(!open.is_misdirected(done.info(), "must.example.com"));
-    assert!(tls.is_misdirected(done.info(), "must.example.com"));
+    assert!(!open.is_misdirected(Some(done.info()), "must.example.com"));
+    assert!(tls.is_misdirected(Some(done.info()), "must.example.com"));
 }
 
 #[tokio::test]
@@ -524,7 +586,7 @@ async fn a_root_is_replaced_while_connections_go_on_and_what_only_the_old_one_vo
         let host = "shop.example.com";
         let first = connect(&stages[0], &bearer_of(&old, named), host).await;
         let second = connect(&stages[1], &bearer_of(&new, named), host).await;
-        let goes_on = |done: &Done, at: usize| !stages[at].is_misdirected(done.info(), host);
+        let goes_on = |done: &Done, at: usize| !stages[at].is_misdirected(Some(done.info()), host);
         assert_eq!([0, 1, 2].map(|at| goes_on(&first, at)), [true, true, false]);
         // Asked again, and in another order.
         assert_eq!([2, 1, 1].map(|at| goes_on(&first, at)), [false, true, true]);

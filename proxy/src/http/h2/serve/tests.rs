@@ -35,7 +35,7 @@ async fn serve_one(plane: &std::sync::Arc<Plane>) -> h2::client::SendRequest<Byt
     let shared = Rc::new(Shared {
         alarm: alarm.share(),
         listener: ListenerId(0),
-        client: Client::new(peer, None, &worker.metrics),
+        client: Client::new(peer, None, &worker),
         watch: Rc::clone(&watch),
         streams: Cell::new(0),
         quiet_since: Cell::new(0),
