@@ -10,6 +10,7 @@ use std::time::Duration;
 use serde_json::json;
 use support::{House, until};
 use weir_identity::{Identity, Status, TokenSource};
+use weir_xds_client::Address;
 
 /// Whether each takes the other's certificate.
 fn trust_each_other(a: &Identity, b: &Identity) -> bool {
@@ -162,6 +163,69 @@ async fn a_certificate_of_a_minute_is_renewed_before_it_ends_by_itself_alone() {
         house.get("/api/v1/mesh/authority").await["certificates"] == 1
     })
     .await;
+}
+
+/// Where nobody listens.
+fn nobody() -> Address {
+    let held = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("https://{}", held.local_addr().unwrap());
+    address.parse().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_control_plane_is_asked_until_one_certifies() {
+    let other = House::open(1, "{}").await;
+    let mut house = House::open(10, "{ leafLifetime: 1m }").await;
+    // One that is away, and one with another root.
+    house.before = vec![nobody(), other.address().clone()];
+    let token = house.token("shop").await;
+    let kept = house.join("shop", Some(&token)).await.unwrap();
+    let (mut identities, asked) = (kept.watch(), house.questions());
+    let renewed = tokio::time::timeout(Duration::from_secs(20), identities.changed());
+    renewed.await.unwrap().unwrap();
+    until("it is asked what is to be trusted", || async {
+        house.questions() > asked
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_refusal_counts_when_no_control_plane_is_left_that_may_know_better() {
+    let mut house = House::open(1, "{}").await;
+    let wrong = changed_secret(&house.token("shop").await);
+    house.before = vec![house.address().clone()];
+    let error = house.join("shop", Some(&wrong)).await.unwrap_err();
+    let text = error.to_string();
+    assert_eq!(
+        text.matches("not one of this control plane").count(),
+        2,
+        "{text}"
+    );
+    assert!(text.contains(&house.address().to_string()), "{text}");
+    // One that is away may have made it.
+    house.before = vec![nobody()];
+    let status = Arc::new(Status::default());
+    let token = TokenSource::Text(wrong);
+    let joining = tokio::spawn(house.join_with("shop", Some(token), None, Arc::clone(&status)));
+    until("it is refused by the one that is there", || async {
+        let problem = status.standing().problem;
+        problem.is_some_and(|why| why.contains("not one of this control plane"))
+    })
+    .await;
+    assert!(!joining.is_finished());
+    joining.abort();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_clock_that_is_set_back_puts_no_renewal_off() {
+    let house = House::open(10, "{ leafLifetime: 1m }").await;
+    let token = house.token("shop").await;
+    let kept = house.join("shop", Some(&token)).await.unwrap();
+    let mut identities = kept.watch();
+    house.world.set_by(-40_000);
+    // It was to be renewed after 39 to 45 seconds, which is a tenth of that here; by the clock it would be after 79.
+    let renewed = tokio::time::timeout(Duration::from_millis(6_500), identities.changed());
+    renewed.await.unwrap().unwrap();
 }
 
 /// Waits for that many more questions, and returns how many connections were made for them.

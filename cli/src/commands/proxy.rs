@@ -129,16 +129,10 @@ pub(crate) fn run(args: ProxyArgs, global: &Global) -> Outcome {
 
 /// The part in the mesh of one that is a service there.
 fn mesh(args: &ProxyArgs, state_dir: Option<&Path>) -> Result<Option<follow::Mesh>, Failure> {
-    let (Some(service), Some(control)) = (&args.service, args.control.first()) else {
+    let Some(service) = &args.service else {
         return Ok(None);
     };
-    if !control.is_secure() {
-        let message = format!(
-            "--control {control}: it is in clear, and identities are not given out in clear"
-        );
-        return Err(Failure::new(Exit::Usage, message).help("write https://"));
-    }
-    let identity = Identity::plan(&args.identity, service, control, state_dir)?;
+    let identity = Identity::plan(&args.identity, service, &args.control, state_dir)?;
     Ok(Some(follow::Mesh {
         identity,
         beside: None,

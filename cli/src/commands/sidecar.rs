@@ -193,14 +193,9 @@ pub(crate) fn run(args: SidecarArgs, global: &Global) -> Outcome {
         return wait::for_another(&global.admin, &args.command);
     };
     logging::start(LevelFilter::INFO, global.no_color)?;
-    let Some(control) = args.control.first() else {
+    if args.control.is_empty() {
         let failure = Failure::new(Exit::Usage, "--control is missing");
         return Err(failure.help("name the control plane, as in --control https://control:9902"));
-    };
-    if let Some(clear) = args.control.iter().find(|address| !address.is_secure()) {
-        let message =
-            format!("--control {clear}: it is in clear, and identities are not given out in clear");
-        return Err(Failure::new(Exit::Usage, message).help("write https://"));
     }
     let state_dir = state_dir::choose(args.state_dir.as_deref());
     let node = args.node.unwrap_or_else(|| node_of(&service));
@@ -212,7 +207,12 @@ pub(crate) fn run(args: SidecarArgs, global: &Global) -> Outcome {
         captures: args.transparent.then_some(args.unknown == Unknown::Pass),
         service: service.clone(),
     };
-    let identity = Identity::plan(&args.identity, &service, control, state_dir.as_deref())?;
+    let identity = Identity::plan(
+        &args.identity,
+        &service,
+        &args.control,
+        state_dir.as_deref(),
+    )?;
     let plan = Plan {
         node,
         control: args.control,

@@ -31,6 +31,9 @@ const DIRECTORY: &str = "proxy";
 /// Why nothing is served before anybody said what.
 const UNCONFIGURED: &str = "no configuration yet: the control plane has not answered, and there is no last good state; see `weir status`";
 
+/// The same for a part of the mesh, which asks for nothing before it has an identity.
+const UNCERTIFIED: &str = "no configuration yet: there is no identity, or the control plane has not answered and there is no last good state; see `weir status`";
+
 /// Everything that [`run`] needs.
 #[derive(Debug, Clone)]
 pub(crate) struct Plan {
@@ -76,15 +79,24 @@ pub(crate) fn run(plan: Plan) -> Outcome {
     runtime.block_on(async {
         let mut ending = Ending::listen()?;
         survive_hangup()?;
-        let identity = match &plan.mesh {
-            Some(mesh) => Some(tokio::select! {
-                identity = mesh.identity.start() => identity?,
-                signal = ending.next() => {
-                    tracing::info!("{signal}: leaving before there was an identity");
-                    return Ok(Exit::Ok);
-                }
-            }),
-            None => None,
+        let shown = status::Shown::new(handle.clone(), &plan, not_kept);
+        let url = admin.url();
+        let guarded = Admin {
+            bind: admin.address(),
+            ..Admin::default()
+        };
+        let router = weir_control::api::protect_reading(router(&shown), &guarded);
+        let admin = admin.serve(router)?;
+        let identity = match join(&plan, &shown, &mut ending).await {
+            Ok(Some(identity)) => identity,
+            Ok(None) => {
+                admin.stop();
+                return Ok(Exit::Ok);
+            }
+            Err(failure) => {
+                admin.stop();
+                return Err(failure);
+            }
         };
         let access = identity
             .as_ref()
@@ -93,15 +105,7 @@ pub(crate) fn run(plan: Plan) -> Outcome {
         let locality = settings.locality.as_ref();
         let follower = start_follower(&plan, access, locality, apply, &handle, store)?;
         let follower = Arc::new(follower);
-        let url = admin.url();
-        let guarded = Admin {
-            bind: admin.address(),
-            ..Admin::default()
-        };
-        let shown = status::Shown::new(handle.clone(), Arc::clone(&follower), &plan, not_kept);
-        let standing = identity.as_ref().map(Running::status);
-        let router = router(&handle, &follower, standing, shown);
-        let admin = admin.serve(weir_control::api::protect_reading(router, &guarded))?;
+        shown.follows(Arc::clone(&follower));
         tracing::info!(node = plan.node, admin = %url, "following");
         tokio::spawn(keep_house());
 
@@ -130,19 +134,29 @@ pub(crate) fn run(plan: Plan) -> Outcome {
     })
 }
 
+/// The identity, where it is to have one; `None` after a signal. The admin server shows meanwhile what it waits for.
+async fn join(
+    plan: &Plan,
+    shown: &status::Shown,
+    ending: &mut Ending,
+) -> Result<Option<Option<Running>>, Failure> {
+    let Some(mesh) = &plan.mesh else {
+        return Ok(Some(None));
+    };
+    tokio::select! {
+        identity = mesh.identity.start(shown.standing()) => Ok(Some(Some(identity?))),
+        signal = ending.next() => {
+            tracing::info!("{signal}: leaving before there was an identity");
+            Ok(None)
+        }
+    }
+}
+
 /// What the data plane shows, and how it stands with the control plane.
-fn router(
-    handle: &Handle,
-    follower: &Arc<Follower>,
-    identity: Option<Arc<weir_identity::Status>>,
-    shown: status::Shown,
-) -> axum::Router {
-    let counting = Arc::clone(follower);
-    let data = handle.router_with(Arc::new(move || {
-        let identity = identity.as_ref().map(|status| status.metrics_text());
-        counting.metrics_text() + &identity.unwrap_or_default()
-    }));
-    data.merge(status::router(shown))
+fn router(shown: &status::Shown) -> axum::Router {
+    let counting = shown.clone();
+    let data = (shown.handle()).router_with(Arc::new(move || counting.metrics_text()));
+    data.merge(status::router(shown.clone()))
 }
 
 fn start_proxy(plan: &Plan, settings: &Settings) -> Result<Proxy, Failure> {
@@ -150,7 +164,12 @@ fn start_proxy(plan: &Plan, settings: &Settings) -> Result<Proxy, Failure> {
         access_log: plan.access_log,
         locality: settings.locality.clone(),
         overload: settings.overload.clone(),
-        unconfigured: UNCONFIGURED,
+        unconfigured: match plan.mesh {
+            Some(_) => UNCERTIFIED,
+            None => UNCONFIGURED,
+        },
+        // An app that others do not reach by it is not to be started, nor called.
+        essential: (plan.mesh.as_ref()).and_then(|mesh| mesh.beside.is_some().then_some(INBOUND)),
         ..Options::default()
     };
     if let Some(workers) = plan.workers {

@@ -31,7 +31,6 @@ pub(crate) struct Identity {
 pub(crate) struct Running {
     kept: Kept,
     world: World,
-    status: Arc<Status>,
     credentials: watch::Receiver<Option<Arc<Credentials>>>,
 }
 
@@ -39,13 +38,19 @@ impl Identity {
     /// By what the command line says.
     ///
     /// # Errors
-    /// A socket that is written in another way than `unix:///PATH`.
+    /// A control plane in clear, or a socket that is written in another way than `unix:///PATH`.
     pub(crate) fn plan(
         args: &IdentityArgs,
         service: &ServiceName,
-        control: &Address,
+        control: &[Address],
         state_dir: Option<&Path>,
     ) -> Result<Self, Failure> {
+        if let Some(clear) = control.iter().find(|address| !address.is_secure()) {
+            let message = format!(
+                "--control {clear}: it is in clear, and identities are not given out in clear"
+            );
+            return Err(Failure::new(Exit::Usage, message).help("write https://"));
+        }
         if let Some(url) = &args.workload_api {
             let path = url
                 .strip_prefix("unix://")
@@ -79,7 +84,7 @@ impl Identity {
         let token = text.or_else(|| args.join_token_file.clone().map(TokenSource::File));
         Ok(Self {
             from: Source::Authority(FromAuthority {
-                control: control.clone(),
+                control: control.to_vec(),
                 service: service.clone(),
                 trust_domain: None,
                 token,
@@ -89,13 +94,13 @@ impl Identity {
         })
     }
 
-    /// Waits for it, however long that takes, and keeps it current from then on.
+    /// Waits for it, however long that takes, and keeps it current from then on. How that goes is in `status`.
     ///
     /// # Errors
     /// Where waiting does not help: a token that is refused, files that hold none.
-    pub(crate) async fn start(&self) -> Result<Running, Failure> {
-        let (world, status) = (World::real(), Arc::new(Status::default()));
-        let kept = start(self.from.clone(), world.clone(), Arc::clone(&status)).await;
+    pub(crate) async fn start(&self, status: Arc<Status>) -> Result<Running, Failure> {
+        let world = World::real();
+        let kept = start(self.from.clone(), world.clone(), status).await;
         let kept = kept.map_err(|error| {
             Failure::runtime(error.to_string()).help(
                 "make a token with `weir token create --service NAME` where the control plane is",
@@ -135,7 +140,6 @@ impl Identity {
         Ok(Running {
             kept,
             world,
-            status,
             credentials: credentials_of,
         })
     }
@@ -160,10 +164,5 @@ impl Running {
 
     pub(crate) fn credentials(&self) -> watch::Receiver<Option<Arc<Credentials>>> {
         self.credentials.clone()
-    }
-
-    /// Metric families in the exposition format.
-    pub(crate) fn status(&self) -> Arc<Status> {
-        Arc::clone(&self.status)
     }
 }

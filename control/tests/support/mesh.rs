@@ -28,6 +28,8 @@ pub(crate) struct House {
     settings: Settings,
     server: Option<XdsServer>,
     address: Address,
+    /// Control planes that workloads are to ask before this one.
+    pub(crate) before: Vec<Address>,
     /// Connections to it that went through [`House::count_connections`].
     connections: Arc<AtomicUsize>,
     /// Authorities of the control plane's own certificate.
@@ -73,6 +75,7 @@ impl House {
             settings: loaded.settings,
             server: Some(server),
             address,
+            before: Vec::new(),
             connections: Arc::default(),
             ca,
             dir,
@@ -97,6 +100,10 @@ impl House {
                 });
             }
         });
+    }
+
+    pub(crate) fn address(&self) -> &Address {
+        &self.address
     }
 
     pub(crate) fn connections(&self) -> usize {
@@ -189,7 +196,7 @@ impl House {
         status: Arc<Status>,
     ) -> impl Future<Output = Result<Kept, StartError>> + 'static {
         let from = Identities::Authority(FromAuthority {
-            control: self.address.clone(),
+            control: (self.before.iter().chain([&self.address]).cloned()).collect(),
             service: ServiceName::new(service).unwrap(),
             trust_domain: None,
             token,

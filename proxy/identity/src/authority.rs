@@ -26,7 +26,8 @@ const PIN_DIGITS: usize = 32;
 /// What is asked of which authority.
 #[derive(Debug, Clone)]
 pub struct FromAuthority {
-    pub control: Address,
+    /// Where to ask: in turn, until one answers. At least one.
+    pub control: Vec<Address>,
     /// Whose certificate this is to be.
     pub service: ServiceName,
     /// `None`: whichever the control plane is of.
@@ -88,17 +89,26 @@ impl FromAuthority {
             Some(path) => Trust::Named(Arc::new(roots_of_file(path)?)),
             None => Trust::Pin(pin),
         };
-        let domain = self.trust_domain.clone();
-        let client = connect(&self.control, trust, domain, None, world).await?;
-        self.issue(client, key, token).await
+        self.of_any(|control| {
+            let (trust, domain) = (trust.clone(), self.trust_domain.clone());
+            let token = token.clone();
+            async move {
+                let client = connect(control, trust, domain, None, world).await?;
+                self.issue(client, key, token).await
+            }
+        })
+        .await
     }
 
     /// The next certificate, to whom has one.
     pub(crate) async fn renew(&self, own: &Identity, world: &World) -> Result<Came, AskError> {
         // A fresh key each time: one that leaked is of no use for long.
-        let key = Fresh::make().map_err(AskError::failed)?;
-        let client = self.connect_as(own, world).await?;
-        self.issue(client, &key, String::new()).await
+        let key = &Fresh::make().map_err(AskError::failed)?;
+        self.of_any(|control| async move {
+            let client = self.connect_as(own, control, world).await?;
+            self.issue(client, key, String::new()).await
+        })
+        .await
     }
 
     /// What is trusted now. Asked on the connection that is there anyway, for this happens every minute and a handshake is much
@@ -109,18 +119,54 @@ impl FromAuthority {
         line: &Line,
         world: &World,
     ) -> Result<Told, AskError> {
-        if let Some(channel) = line.to(&self.control)
+        if let Some(channel) = line.to_any(&self.control)
             && let Ok(told) = ask_on(AuthorityClient::new(channel), own).await
         {
             return Ok(told);
         }
-        ask_on(self.connect_as(own, world).await?, own).await
+        self.of_any(|control| async move {
+            ask_on(self.connect_as(own, control, world).await?, own).await
+        })
+        .await
     }
 
-    async fn connect_as(&self, own: &Identity, world: &World) -> Result<AuthorityClient, AskError> {
+    /// What the first control plane says that answers. A refusal is one only where all of them refuse: another may know the
+    /// token, and one that cannot be reached now may later.
+    async fn of_any<'a, T, Answer>(
+        &'a self,
+        ask: impl Fn(&'a Address) -> Answer,
+    ) -> Result<T, AskError>
+    where
+        Answer: Future<Output = Result<T, AskError>>,
+    {
+        let (mut are_refusals, mut whys) = (true, Vec::new());
+        for control in &self.control {
+            let error = match ask(control).await {
+                Ok(answer) => return Ok(answer),
+                Err(error) => error,
+            };
+            are_refusals &= matches!(error, AskError::Refused(_));
+            whys.push(match self.control.len() {
+                1 => error.to_string(),
+                _ => format!("{control}: {error}"),
+            });
+        }
+        let why = whys.join("; ");
+        Err(match are_refusals {
+            true => AskError::Refused(why),
+            false => AskError::Failed(why),
+        })
+    }
+
+    async fn connect_as(
+        &self,
+        own: &Identity,
+        control: &Address,
+        world: &World,
+    ) -> Result<AuthorityClient, AskError> {
         let trust = trust_of(own, self.ca.as_deref())?;
         let domain = Some(own.id.trust_domain());
-        connect(&self.control, trust, domain, Some(own), world).await
+        connect(control, trust, domain, Some(own), world).await
     }
 
     async fn issue(

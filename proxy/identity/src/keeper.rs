@@ -204,7 +204,7 @@ fn kept(last: &Last, from: &FromAuthority, world: &World) -> Option<(Identity, i
 async fn first(from: &FromAuthority, world: &World, status: &Status) -> Result<Upkeep, StartError> {
     if !from.has_token() {
         return Err(StartError(format!(
-            "there is no token for service {}; make one with weir token create --service {}, and give it by --token-file or as {}",
+            "there is no token for service {}; make one with weir token create --service {}, and give it by --join-token-file or as {}",
             from.service,
             from.service,
             crate::authority::TOKEN_SECRET

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 use std::sync::{Mutex, PoisonError};
+use std::time::SystemTime;
 
 use crate::identity::Identity;
 
@@ -20,6 +21,17 @@ pub struct Standing {
     pub failed: u64,
     /// Why the last try failed; `None`: it did not.
     pub problem: Option<String>,
+    /// Since when tries fail, or do not. `None`: there was none yet.
+    pub since: Option<SystemTime>,
+}
+
+impl Standing {
+    fn went(&mut self, problem: Option<String>) {
+        if self.since.is_none() || self.problem.is_some() != problem.is_some() {
+            self.since = Some(SystemTime::now());
+        }
+        self.problem = problem;
+    }
 }
 
 /// Kept by who keeps the identity, read by anybody.
@@ -63,14 +75,14 @@ impl Status {
     pub(crate) fn renewed(&self) {
         self.with(|standing| {
             standing.renewed += 1;
-            standing.problem = None;
+            standing.went(None);
         });
     }
 
     pub(crate) fn failed(&self, why: &str) {
         self.with(|standing| {
             standing.failed += 1;
-            standing.problem = Some(why.to_owned());
+            standing.went(Some(why.to_owned()));
         });
     }
 

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use rustls::pki_types::UnixTime;
@@ -14,6 +15,8 @@ pub struct World {
     /// At that moment, since 1970.
     base: Duration,
     speed: u32,
+    /// By how many milliseconds it was set.
+    set: Arc<AtomicI64>,
     jitter: Arc<dyn Fn() -> f64 + Send + Sync>,
 }
 
@@ -33,6 +36,7 @@ impl World {
                 .duration_since(UNIX_EPOCH)
                 .unwrap_or_default(),
             speed: speed.max(1),
+            set: Arc::default(),
             jitter: Arc::new(rand::random::<f64>),
         }
     }
@@ -44,14 +48,31 @@ impl World {
         self
     }
 
+    /// Sets the clock, for all who have it, by that many milliseconds: forward, or back where it is negative.
+    pub fn set_by(&self, ms: i64) {
+        self.set.fetch_add(ms, Relaxed);
+    }
+
     fn since_1970(&self) -> Duration {
-        match self.speed {
+        let now = match self.speed {
             // A real clock may be set while this runs.
             1 => SystemTime::now()
                 .duration_since(UNIX_EPOCH)
                 .unwrap_or_default(),
             speed => self.base + self.began.elapsed() * speed,
+        };
+        let set = self.set.load(Relaxed);
+        let by = Duration::from_millis(set.unsigned_abs());
+        match set < 0 {
+            true => now.saturating_sub(by),
+            false => now + by,
         }
+    }
+
+    /// Milliseconds that have passed since this was made, however the clock is set.
+    pub(crate) fn passed_ms(&self) -> i64 {
+        let passed = self.began.elapsed() * self.speed;
+        i64::try_from(passed.as_millis()).unwrap_or(i64::MAX)
     }
 
     /// Milliseconds since 1970.

@@ -6,6 +6,32 @@ use weir_tests::wait::eventually;
 use crate::plane::{Member, Plane};
 
 #[test]
+fn what_an_app_says_of_certificates_is_no_identity_and_for_whom_it_calls_is_an_address() {
+    let (web_app, shop_app) = (Origin::ok("web"), Origin::ok("shop"));
+    let members = [
+        Member::new("web", web_app.addr()),
+        Member::new("shop", shop_app.addr()),
+    ];
+    let rules = "  authorization:
+    - { name: of-bank, service: shop, action: allow, rules: [{ to: [{ operation: { paths: [/cert] } }], when: [{ key: 'request.headers[x-forwarded-client-cert]', values: ['*svc/bank'] }] }] }
+    - { name: of-net, service: shop, action: allow, paths: [/net], remoteIpBlocks: [203.0.113.0/24] }
+";
+    let plane = Plane::start(&members, rules, "");
+    let (web, _shop) = (plane.sidecar("web"), plane.sidecar("shop"));
+    let ask = |path: &str, field: &str| {
+        let mut client = web.weir.client();
+        let head = format!("GET {path} HTTP/1.1\r\nHost: shop\r\n{field}\r\n\r\n");
+        client.send(head).response().status()
+    };
+    let of_net = "X-Forwarded-For: 203.0.113.7";
+    eventually("the shop", || (ask("/net", of_net) == 200).then_some(()));
+    assert_eq!(ask("/net", "X-Forwarded-For: 198.51.100.7"), 403);
+    assert_eq!(ask("/net", "X-Other: 1"), 403);
+    let of_bank = "X-Forwarded-Client-Cert: URI=spiffe://test.mesh/svc/bank";
+    assert_eq!(ask("/cert", of_bank), 403);
+}
+
+#[test]
 fn once_a_rule_names_a_service_only_who_is_listed_gets_in_and_the_rest_is_counted() {
     let (web_app, shop_app, bank_app) = (Origin::ok("web"), Origin::ok("shop"), Origin::ok("bank"));
     let members = [

@@ -110,7 +110,7 @@ fn past_its_end_a_certificate_opens_nothing_and_that_is_said() {
         Member::new("shop", shop_app.addr()),
     ];
     let mut plane = Plane::start(&members, SHORT, "");
-    let (web, _shop) = (plane.sidecar("web"), plane.sidecar("shop"));
+    let (web, shop) = (plane.sidecar("web"), plane.sidecar("shop"));
     web.ask_until("shop", "/", 200);
     plane.kill();
     within(Duration::from_secs(100), "an end", || {
@@ -121,6 +121,9 @@ fn past_its_end_a_certificate_opens_nothing_and_that_is_said() {
     eventually("the shop to take nobody", || {
         std::net::TcpStream::connect(inbound).is_err().then_some(())
     });
+    let ready = shop.weir.admin("/ready");
+    assert_eq!(ready.status(), 503, "{}", ready.text());
+    assert!(ready.text().contains("mesh/inbound"), "{}", ready.text());
     // Its token is used, and its certificate has ended: somebody must let it in again.
     plane.resume();
     std::thread::sleep(Duration::from_secs(2));

@@ -9,7 +9,7 @@ use weir_tests::client::Client;
 use weir_tests::origin::Origin;
 use weir_tests::pki::{Authority, Identity};
 use weir_tests::tls::{Connector, Offer};
-use weir_tests::wait::eventually;
+use weir_tests::wait::{eventually, within};
 
 use crate::plane::{DOMAIN, Member, Plane};
 
@@ -159,6 +159,20 @@ fn whoever_is_nobody_in_this_mesh_gets_nothing() {
     let mut said = String::new();
     let _ = plain.read_to_string(&mut said);
     assert!(!said.contains("200 OK"), "{said}");
+    for reason in ["no_cert", "bad_cert", "plain_http"] {
+        eventually(&format!("{reason} in the log"), || {
+            let said = shop.weir.stderr();
+            let mut lines = said.lines();
+            lines
+                .any(|line| {
+                    line.contains("turned away in the handshake")
+                        && line.contains(&format!("\"reason\":\"{reason}\""))
+                        && line.contains("\"listener\":\"mesh/inbound\"")
+                        && line.contains("\"peer\":\"127.0.0.1:")
+                })
+                .then_some(())
+        });
+    }
     assert_eq!(shop_app.count(), 0, "nothing reached the app");
     assert_eq!(
         web.ask("shop", "/").status(),
@@ -203,6 +217,22 @@ fn a_caller_gives_nothing_to_whoever_is_not_the_service_it_meant() {
 }
 
 #[test]
+fn who_speaks_plain_text_gets_nothing_more_once_it_is_strict() {
+    let shop_app = Origin::ok("shop");
+    let shop = Member::new("shop", shop_app.addr()).with(", mode: permissive");
+    let mut plane = Plane::start(&[shop], "", "");
+    let _shop = plane.sidecar("shop");
+    let mut client = Client::connect(plane.member("shop").inbound);
+    assert_eq!(client.get("shop", "/").status(), 200);
+    plane.change(|members, _| members[0].mesh.clear());
+    eventually("the connection of before to be of no use", || {
+        let status = client.get("shop", "/").status();
+        assert!([200, 421].contains(&status), "{status}");
+        (status == 421).then_some(())
+    });
+}
+
+#[test]
 fn under_permissive_plain_text_is_served_and_marked() {
     let (web_app, shop_app) = (Origin::ok("web"), Origin::ok("shop"));
     let members = [
@@ -236,13 +266,57 @@ fn under_permissive_plain_text_is_served_and_marked() {
 }
 
 #[test]
-fn a_session_that_was_opened_under_another_mode_is_not_taken_up() {
+fn a_certificate_that_ends_takes_its_connections_along() {
+    let shop_app = Origin::ok("shop");
+    let plane = Plane::start(&[Member::new("shop", shop_app.addr())], "", "");
+    let _shop = plane.sidecar("shop");
+    let inbound = plane.member("shop").inbound;
+    let end = std::time::SystemTime::now() + Duration::from_secs(4);
+    let own = plane.authority.signed(&[], |params| {
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        params.not_after = end.into();
+        let id = format!("spiffe://{DOMAIN}/svc/web");
+        let id = SanType::URI(id.try_into().expect("ASCII"));
+        params.subject_alt_names.push(id);
+    });
+    let offer = Offer {
+        client: Some(&own),
+        alpn: &["http/1.1"],
+        ..Offer::default()
+    };
+    let tls = Connector::new("shop", &offer);
+    let mut kept = Client::try_connect_tls(inbound, &tls).expect("a connection");
+    let ask = |client: &mut Client| {
+        client
+            .wire
+            .send("GET / HTTP/1.1\r\nHost: shop\r\n\r\n")
+            .ok()?;
+        Some(client.try_response("GET").ok()??.status())
+    };
+    assert_eq!(ask(&mut kept), Some(200));
+    let mut idle = Client::try_connect_tls(inbound, &tls).expect("a connection");
+    assert_eq!(ask(&mut idle), Some(200));
+    // One asks all the time, the other waits: both are closed.
+    within(
+        Duration::from_secs(15),
+        "the end of a busy connection",
+        || ask(&mut kept).is_none().then_some(()),
+    );
+    assert!(std::time::SystemTime::now() >= end - Duration::from_secs(1));
+    assert_eq!(idle.wire.some().unwrap_or_default(), b"");
+    // Nor is its session taken up again.
+    let again = Client::try_connect_tls(inbound, &tls);
+    assert_eq!(again.ok().and_then(|mut client| ask(&mut client)), None);
+}
+
+#[test]
+fn a_session_that_is_taken_up_again_carries_an_identity_and_no_right() {
     let (web_app, shop_app) = (Origin::ok("web"), Origin::ok("shop"));
     let members = [
         Member::new("web", web_app.addr()),
         Member::new("shop", shop_app.addr()),
     ];
-    let mut plane = Plane::start(&members, "", "");
+    let plane = Plane::start(&members, "", "");
     let (web, shop) = (plane.sidecar("web"), plane.sidecar("shop"));
     web.ask_until("shop", "/", 200);
     let inbound = plane.member("shop").inbound;
@@ -268,14 +342,16 @@ fn a_session_that_was_opened_under_another_mode_is_not_taken_up() {
         .weir
         .metric("weir_tls_handshakes_total", &["mesh/inbound", "resumed"]);
     assert!(resumed >= 1.0, "the tickets are of use");
-    // What the session was opened with is shown again at each request: a ticket carries the identity, not a right.
-    plane.change(|members, _| members.retain(|member| member.name != "nobody"));
     let xfcc = shop_app.requests().pop().expect("one");
     let xfcc = xfcc
         .get("x-forwarded-client-cert")
         .expect("who it is")
         .to_owned();
     assert!(xfcc.contains("svc/web"), "{xfcc}");
+    plane.order(&["mesh", "deny", "web", "shop"]);
+    eventually("the rule to hold for it", || {
+        (ask(&tls) == Some(403)).then_some(())
+    });
 }
 
 #[test]
@@ -298,4 +374,43 @@ fn a_token_serves_once_and_for_one_service() {
     assert!(!status.success());
     assert!(other.weir.logs().contains("token"), "{}", other.weir.logs());
     assert!(plane.weir().metric("weir_mesh_issue_refused_total", &[]) >= 2.0);
+}
+
+#[test]
+fn who_waits_for_an_identity_says_so() {
+    let shop_app = Origin::ok("shop");
+    let mut plane = Plane::start(&[Member::new("shop", shop_app.addr())], "", "");
+    let token = plane.token("shop");
+    plane.kill();
+    let mut shop = plane.join("shop", &token, &[]);
+    let waits = eventually("its reason", || {
+        let status = shop.weir.try_admin("/api/v1/status").ok()?;
+        let status: serde_json::Value = serde_json::from_slice(&status.body.data).ok()?;
+        let identity = status["providers"][0].clone();
+        identity["error"].is_string().then_some(identity)
+    });
+    assert_eq!(
+        (&waits["name"], &waits["state"]),
+        (&"identity".into(), &"down".into()),
+        "{waits}"
+    );
+    let ready = shop.weir.admin("/ready");
+    assert_eq!(ready.status(), 503);
+    assert!(ready.text().contains("no identity"), "{}", ready.text());
+    assert!(
+        shop.weir
+            .metric("weir_identity_renewals_total", &["failed"])
+            >= 1.0
+    );
+    let said = shop.weir.cli(&["status"]);
+    let said = String::from_utf8_lossy(&said.stdout).into_owned();
+    assert!(
+        said.contains("identity") && said.contains("none yet"),
+        "{said}"
+    );
+    plane.resume();
+    shop.ready();
+    let said = shop.weir.cli(&["status"]);
+    let said = String::from_utf8_lossy(&said.stdout).into_owned();
+    assert!(said.contains("spiffe://test.mesh/svc/shop until"), "{said}");
 }

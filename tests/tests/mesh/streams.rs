@@ -79,6 +79,37 @@ fn a_connection_is_carried_over_mtls_both_ways_and_its_end_too() {
 }
 
 #[test]
+fn a_connection_ends_with_the_right_to_it() {
+    let (web_app, listen) = (Origin::ok("web"), ports::free());
+    let mode = |mode: &str| format!(", mode: {mode}, protocol: tcp, listen: {}", listen.port());
+    let db = Member::new("db", greeter()).with(&mode("permissive"));
+    let mut plane = Plane::start(&[Member::new("web", web_app.addr()), db], "", "");
+    let (_web, _db) = (plane.sidecar("web"), plane.sidecar("db"));
+    eventually("the database", || talk(listen, 10));
+    let open = |addr: SocketAddr| {
+        let mut stream = TcpStream::connect(addr).expect("connect");
+        let time = Some(Duration::from_secs(15));
+        stream.set_read_timeout(time).expect("a time");
+        let mut hello = [0; 6];
+        stream.read_exact(&mut hello).expect("hello");
+        stream
+    };
+    // Ended, and not only silent for too long.
+    let is_ended = |mut stream: TcpStream| match stream.read(&mut [0; 1]) {
+        Ok(read) => read == 0,
+        Err(error) => error.kind() == std::io::ErrorKind::ConnectionReset,
+    };
+    let (secured, plain) = (open(listen), open(plane.member("db").inbound));
+    plane.change(|members, _| members[1].mesh = mode("strict"));
+    assert!(is_ended(plain), "in plain text, and that is not taken now");
+    let mut echo = [0; 4];
+    (&secured).write_all(b"more").expect("write");
+    (&secured).read_exact(&mut echo).expect("it goes on");
+    plane.order(&["mesh", "deny", "web", "db"]);
+    assert!(is_ended(secured), "web may not call db");
+}
+
+#[test]
 fn under_permissive_plain_text_is_served_too_and_counted() {
     let (web_app, listen) = (Origin::ok("web"), ports::free());
     let db = Member::new("db", greeter()).with(&format!(

@@ -1,7 +1,7 @@
 //! `/api/v1/status` of a proxy: the same answer as everywhere, with the control plane where discovery stands otherwise.
 
 use std::fmt::Write as _;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use axum::extract::State;
 use axum::routing::get;
@@ -10,6 +10,7 @@ use weir_control::api::types::{
     ConfigState, ConfigStatus, Provider, ProviderState, ProxyCounts, Reply, Status,
 };
 use weir_control::clock::{now_ms, rfc3339};
+use weir_identity::Standing;
 use weir_proxy::Handle;
 use weir_xds_client::{Follower, Status as Following};
 
@@ -20,7 +21,10 @@ use crate::units::age;
 #[derive(Clone)]
 pub(super) struct Shown {
     handle: Handle,
-    follower: Arc<Follower>,
+    /// None yet while there is no identity.
+    follower: Arc<OnceLock<Arc<Follower>>>,
+    /// How it stands with the identity; `None`: it is to have none.
+    identity: Option<Arc<weir_identity::Status>>,
     started_ms: u64,
     state_dir: Option<String>,
     /// Why the last good state is not kept at all.
@@ -28,20 +32,38 @@ pub(super) struct Shown {
 }
 
 impl Shown {
-    pub(super) fn new(
-        handle: Handle,
-        follower: Arc<Follower>,
-        plan: &Plan,
-        not_kept: Option<String>,
-    ) -> Self {
+    pub(super) fn new(handle: Handle, plan: &Plan, not_kept: Option<String>) -> Self {
         let dir = plan.state_dir.as_ref();
         Self {
             handle,
-            follower,
+            follower: Arc::default(),
+            identity: plan.mesh.as_ref().map(|_| Arc::default()),
             started_ms: now_ms(),
             state_dir: dir.map(|dir| dir.display().to_string()),
             not_kept,
         }
+    }
+
+    /// From now on there is one.
+    pub(super) fn follows(&self, follower: Arc<Follower>) {
+        // It is called once.
+        let _ = self.follower.set(follower);
+    }
+
+    pub(super) fn handle(&self) -> &Handle {
+        &self.handle
+    }
+
+    /// Where the identity is to show how it stands.
+    pub(super) fn standing(&self) -> Arc<weir_identity::Status> {
+        self.identity.clone().unwrap_or_default()
+    }
+
+    /// Metric families in the exposition format, beside the data plane's own.
+    pub(super) fn metrics_text(&self) -> String {
+        let following = self.follower.get().map(|follower| follower.metrics_text());
+        let identity = self.identity.as_ref().map(|status| status.metrics_text());
+        following.unwrap_or_default() + &identity.unwrap_or_default()
     }
 }
 
@@ -52,7 +74,8 @@ pub(super) fn router(shown: Shown) -> Router {
 }
 
 async fn status(State(shown): State<Shown>) -> Json<Reply<Status>> {
-    let mut following = shown.follower.status();
+    let follower = shown.follower.get();
+    let mut following = follower.map_or_else(Following::default, |follower| follower.status());
     if let Some(why) = shown.not_kept {
         following.not_written = Some((why, shown.started_ms));
     }
@@ -67,8 +90,8 @@ async fn status(State(shown): State<Shown>) -> Json<Reply<Status>> {
         apply_errors: Vec::new(),
         ready: readiness.ready,
         ready_reason: readiness.reason,
-        config: config(&following),
-        providers: providers(&following, now),
+        config: config(&following, shown.started_ms),
+        providers: providers(&following, shown.identity.as_deref(), shown.started_ms),
         warnings: following.awaited.len(),
         // What is decided is decided by the control plane, and followed by nobody else from here.
         overrides: 0,
@@ -80,7 +103,7 @@ async fn status(State(shown): State<Shown>) -> Json<Reply<Status>> {
     }))
 }
 
-fn config(following: &Following) -> ConfigStatus {
+fn config(following: &Following, started_ms: u64) -> ConfigStatus {
     let mut rendered = String::new();
     for trouble in &following.troubles {
         let _ = writeln!(rendered, "not in force: {trouble}");
@@ -93,7 +116,12 @@ fn config(following: &Following) -> ConfigStatus {
             true => ConfigState::Ok,
             false => ConfigState::Partial,
         },
-        since: rfc3339(following.updated_ms.max(following.restored_ms.unwrap_or(0))),
+        since: rfc3339(
+            match following.updated_ms.max(following.restored_ms.unwrap_or(0)) {
+                0 => started_ms,
+                heard => heard,
+            },
+        ),
         errors: following.troubles.len(),
         warnings: following.awaited.len(),
         diagnostics: Vec::new(),
@@ -101,8 +129,19 @@ fn config(following: &Following) -> ConfigStatus {
     }
 }
 
-fn providers(following: &Following, now: u64) -> Vec<Provider> {
-    let mut providers = vec![control(following, now)];
+fn providers(
+    following: &Following,
+    standing: Option<&weir_identity::Status>,
+    started_ms: u64,
+) -> Vec<Provider> {
+    let now = now_ms();
+    let mut providers = Vec::new();
+    if let Some(status) = standing {
+        providers.push(identity(&status.standing(), started_ms));
+    }
+    if !following.address.is_empty() {
+        providers.push(control(following, now));
+    }
     if let Some((error, since)) = &following.not_written {
         providers.push(Provider {
             name: "last good".into(),
@@ -113,6 +152,32 @@ fn providers(following: &Following, now: u64) -> Vec<Provider> {
         });
     }
     providers
+}
+
+/// Who it is in the mesh, and until when.
+fn identity(standing: &Standing, started_ms: u64) -> Provider {
+    let since = standing.since.and_then(|since| {
+        let since = since.duration_since(std::time::UNIX_EPOCH).ok()?;
+        u64::try_from(since.as_millis()).ok()
+    });
+    let detail = match (&standing.id, standing.not_after) {
+        (Some(id), Some(end)) => {
+            let end = u64::try_from(end).unwrap_or(0).saturating_mul(1000);
+            format!("{id} until {}", rfc3339(end))
+        }
+        _ => "none yet; until there is one nothing is asked for and nothing served".to_owned(),
+    };
+    Provider {
+        name: "identity".into(),
+        state: match (&standing.problem, &standing.id) {
+            (Some(_), _) => ProviderState::Down,
+            (None, Some(_)) => ProviderState::Up,
+            (None, None) => ProviderState::Connecting,
+        },
+        since: rfc3339(since.unwrap_or(started_ms)),
+        error: standing.problem.clone(),
+        detail,
+    }
 }
 
 /// Where the configuration is from, and how old it is.
@@ -205,18 +270,44 @@ mod tests {
     }
 
     #[test]
+    fn it_says_who_it_is_and_what_it_waits_for() {
+        let none = identity(&Standing::default(), 1_700_000_000_000);
+        assert_eq!(none.state, ProviderState::Connecting);
+        assert!(none.detail.starts_with("none yet"), "{}", none.detail);
+        assert_eq!(none.since, "2023-11-14T22:13:20Z");
+        let refused = Standing {
+            problem: Some("no answer within 15s".into()),
+            ..Standing::default()
+        };
+        let shown = identity(&refused, 0);
+        assert_eq!(shown.state, ProviderState::Down);
+        assert_eq!(shown.error.as_deref(), Some("no answer within 15s"));
+        let held = Standing {
+            id: Some("spiffe://weir.local/svc/shop".into()),
+            not_after: Some(1_700_000_000),
+            ..Standing::default()
+        };
+        let shown = identity(&held, 0);
+        assert_eq!(shown.state, ProviderState::Up);
+        assert_eq!(
+            shown.detail,
+            "spiffe://weir.local/svc/shop until 2023-11-14T22:13:20Z"
+        );
+    }
+
+    #[test]
     fn what_is_not_in_force_makes_the_configuration_partial() {
         let troubled = Following {
             troubles: vec!["Listener web: 0.0.0.0:80 is taken".into()],
             ..following()
         };
-        let shown = config(&troubled);
+        let shown = config(&troubled, 0);
         assert_eq!((shown.state, shown.errors), (ConfigState::Partial, 1));
         assert!(
             shown.rendered.contains("not in force: Listener web"),
             "{}",
             shown.rendered
         );
-        assert_eq!(config(&following()).state, ConfigState::Ok);
+        assert_eq!(config(&following(), 0).state, ConfigState::Ok);
     }
 }

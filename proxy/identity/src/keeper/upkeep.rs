@@ -26,10 +26,37 @@ const LOUD: i64 = 60_000;
 pub(super) struct Upkeep {
     pub(super) identity: Arc<Identity>,
     pub(super) received: i64,
-    renew: i64,
-    ask: i64,
+    renew: When,
+    ask: When,
     failures: u32,
     said: Said,
+}
+
+/// A time at which something is to be done. A clock that is set back meanwhile does not put it off, nor one that went ahead and
+/// was set right: it comes when as much has passed as was to, if not before.
+#[derive(Debug, Clone, Copy)]
+struct When {
+    at: i64,
+    passed: i64,
+}
+
+impl When {
+    fn at(at: i64, world: &World) -> Self {
+        let passed = world.passed_ms() + at - world.now_ms();
+        Self { at, passed }
+    }
+
+    /// In how many milliseconds; none or fewer: now.
+    fn is_in(self, world: &World) -> i64 {
+        (self.at - world.now_ms()).min(self.passed - world.passed_ms())
+    }
+
+    fn earlier(self, other: Self) -> Self {
+        match self.at <= other.at {
+            true => self,
+            false => other,
+        }
+    }
 }
 
 /// What was said of failures last.
@@ -44,9 +71,15 @@ impl Upkeep {
     pub(super) fn fresh(came: Came, world: &World) -> Self {
         let now = world.now_ms();
         Self {
-            renew: renew_at(now, came.identity.not_after * 1000, world.jitter()),
+            renew: When::at(
+                renew_at(now, came.identity.not_after * 1000, world.jitter()),
+                world,
+            ),
             // That it is in force is to be known there: only then the one before is forgotten.
-            ask: now + about(REPORT.min(came.ask_again_ms), world.jitter()),
+            ask: When::at(
+                now + about(REPORT.min(came.ask_again_ms), world.jitter()),
+                world,
+            ),
             identity: Arc::new(came.identity),
             received: now,
             failures: 0,
@@ -57,9 +90,12 @@ impl Upkeep {
     /// Of one that was kept.
     pub(super) fn resumed(identity: Identity, received: i64, world: &World) -> Self {
         Self {
-            renew: renew_at(received, identity.not_after * 1000, world.jitter()),
+            renew: When::at(
+                renew_at(received, identity.not_after * 1000, world.jitter()),
+                world,
+            ),
             // Much may have happened meanwhile.
-            ask: world.now_ms(),
+            ask: When::at(world.now_ms(), world),
             identity: Arc::new(identity),
             received,
             failures: 0,
@@ -84,13 +120,12 @@ pub(super) async fn run(
     // For a token that is tried once the certificate has ended: the same key each time, as at the start.
     let mut spare = None;
     loop {
-        let now = world.now_ms();
-        let due = upkeep.renew.min(upkeep.ask);
-        if due > now {
-            world.sleep_ms((due - now).min(LOOK)).await;
+        let (to_renew, to_ask) = (upkeep.renew.is_in(&world), upkeep.ask.is_in(&world));
+        if to_renew > 0 && to_ask > 0 {
+            world.sleep_ms(to_renew.min(to_ask).min(LOOK)).await;
             continue;
         }
-        if upkeep.renew <= now {
+        if to_renew <= 0 {
             let came = renew(&upkeep.identity, &from, &mut spare, &world).await;
             let is_renewed = came.is_ok();
             took(&mut upkeep, came, last.as_ref(), &publisher, &world);
@@ -150,7 +185,8 @@ fn took(
             let (now, why) = (world.now_ms(), error.to_string());
             publisher.status().failed(&why);
             tell(upkeep, &why, now);
-            upkeep.renew = now + retry_in(upkeep.failures, now, upkeep.end_ms(), world.jitter());
+            let wait = retry_in(upkeep.failures, now, upkeep.end_ms(), world.jitter());
+            upkeep.renew = When::at(now + wait, world);
             upkeep.failures = upkeep.failures.saturating_add(1);
         }
     }
@@ -193,14 +229,14 @@ fn heard(
         Ok(told) => told,
         Err(error) => {
             tracing::debug!(%error, "the roots could not be asked for; those of before stay in force");
-            upkeep.ask = now + about(ASK, world.jitter());
+            upkeep.ask = When::at(now + about(ASK, world.jitter()), world);
             return;
         }
     };
-    upkeep.ask = now + about(told.ask_again_ms, world.jitter());
+    upkeep.ask = When::at(now + about(told.ask_again_ms, world.jitter()), world);
     if told.renew {
         let soon = about(told.ask_again_ms, world.jitter()) / 2;
-        upkeep.renew = upkeep.renew.min(now + soon);
+        upkeep.renew = upkeep.renew.earlier(When::at(now + soon, world));
     }
     let digest =
         |bundle: &[Vec<u8>]| weir_config::spiffe::bundle_digest(bundle.iter().map(Vec::as_slice));
@@ -216,14 +252,14 @@ fn heard(
                 "the mesh's roots changed"
             );
             publisher.publish(Arc::clone(&upkeep.identity));
-            upkeep.ask = now + REPORT;
+            upkeep.ask = When::at(now + REPORT, world);
         }
         Err(error) => {
             // Nobody who trusts those takes this certificate any more.
             tracing::warn!(
                 "the mesh's new roots do not go with the certificate ({error}): it is renewed now"
             );
-            upkeep.renew = now;
+            upkeep.renew = When::at(now, world);
         }
     }
 }

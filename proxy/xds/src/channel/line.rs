@@ -19,12 +19,12 @@ struct Inner {
 }
 
 impl Line {
-    /// The connection to that address, if there is one on which is shown what is to be shown now.
+    /// The connection, if there is one to any of these addresses on which is shown what is to be shown now.
     #[must_use]
-    pub fn to(&self, address: &Address) -> Option<Channel> {
+    pub fn to_any(&self, addresses: &[Address]) -> Option<Channel> {
         let held = self.held();
         let (to, channel) = held.as_ref()?;
-        (to == address).then(|| channel.clone())
+        addresses.contains(to).then(|| channel.clone())
     }
 
     /// Something else is to be shown from now on: nobody asks on the connection that is there, and who follows makes a new one.
@@ -88,19 +88,23 @@ mod tests {
         let channel = Endpoint::from_static("http://a:1").connect_lazy();
         let line = Line::default();
         let place = line.place();
-        assert!(line.to(&here).is_none());
+        let to = |addresses: &[&Address]| {
+            let addresses: Vec<_> = addresses.iter().map(|a| (*a).clone()).collect();
+            line.to_any(&addresses).is_some()
+        };
+        assert!(!to(&[&here]));
         place.hold(here.clone(), channel.clone());
-        assert!(line.to(&here).is_some() && line.to(&there).is_none());
+        assert!(to(&[&here]) && to(&[&there, &here]) && !to(&[&there]) && !to(&[]));
         line.renew();
-        assert!(line.to(&here).is_none());
+        assert!(!to(&[&here]));
         place.renewed().await;
         // One that was made before is not offered after.
         place.hold(here.clone(), channel.clone());
-        assert!(line.to(&here).is_none());
+        assert!(!to(&[&here]));
         drop(place);
         let place = line.place();
         place.hold(here.clone(), channel);
         drop(place);
-        assert!(line.to(&here).is_none());
+        assert!(!to(&[&here]));
     }
 }
