@@ -13,6 +13,7 @@ pub(crate) mod follow;
 mod house;
 pub(crate) mod identity;
 pub(crate) mod limits;
+mod load;
 pub(crate) mod logging;
 mod operate;
 pub(crate) mod plan;
@@ -74,6 +75,9 @@ pub(crate) fn run(plan: Plan, limit: Option<Duration>, started: impl FnOnce(&Sta
         tracing::info!(admin = %url, "serving");
         started(&Started { admin: url });
         tokio::spawn(keep_house());
+        if plan.settings.control.is_some() && plan.settings.mesh.is_some() {
+            tokio::spawn(load::report(handle.clone(), control.clone()));
+        }
 
         wait(&mut ending, limit).await;
         let (grace, drain) = (plan.settings.grace_period, plan.settings.drain_timeout);

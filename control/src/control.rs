@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use envoy_types::pb::envoy::config::endpoint::v3::ClusterStats;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use weir_config::Fragment;
@@ -27,6 +28,7 @@ use crate::store::database::{Batch, Database, DatabaseError, InMemory};
 use crate::store::records;
 use crate::store::{Store, StoreError, Token};
 use crate::watcher::{self, Command, ConfigRequest, Decided, Refused, Watcher};
+use crate::xds;
 
 /// Requests waiting for the watcher; a full queue makes the API wait, never the watcher.
 const COMMANDS: usize = 64;
@@ -174,6 +176,13 @@ impl Control {
         let (edge, identities) = mesh::edge(Arc::clone(mesh), mesh.edge.clone())?;
         tokio::spawn(edge.follow());
         Ok(Some(identities))
+    }
+
+    /// Takes a report of load of the proxy in this process, as its server takes those of others.
+    pub fn report(&self, stats: &[ClusterStats]) {
+        if let Some(seen) = self.shared.xds.get() {
+            seen.loads.add(xds::OWN, stats);
+        }
     }
 
     /// Starts discovery and the watcher on the runtime this is called from, which must stay.

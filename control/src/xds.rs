@@ -31,7 +31,7 @@ use crate::control::Shared;
 use crate::events::Draft;
 use crate::mesh::{self, Own, OwnError};
 
-pub(crate) use edges::edges;
+pub(crate) use edges::{OWN, edges};
 pub(crate) use metrics::text as metrics_text;
 pub(crate) use view::proxies;
 

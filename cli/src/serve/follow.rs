@@ -14,12 +14,12 @@ use weir_config::settings::{AccessLogFormat, Admin, AdminBind, Settings};
 use weir_plan::mesh::{Beside, INBOUND};
 use weir_proxy::{Handle, Options, Proxy};
 use weir_xds_client::last_good::Store;
-use weir_xds_client::report::{Load, Served};
 use weir_xds_client::{Access, Address, Apply, Follower, Limits, Variant};
 
 use super::admin::AdminServer;
 use super::app::{self, App};
 use super::identity::{Identity, Running};
+use super::load;
 use super::weave::Weaver;
 use super::{drain_or_leave, keep_house, limits};
 use crate::exit::{Exit, Failure, Outcome};
@@ -213,29 +213,6 @@ async fn serve_app(
     }
 }
 
-/// What is reported to the control plane: what went to each service, in a sidecar from the app alone.
-fn load(handle: &Handle) -> Load {
-    let handle = handle.clone();
-    Arc::new(move || {
-        let served = handle.served(|listener| listener != INBOUND);
-        let model = Arc::clone(&handle.snapshot().model);
-        let secured = |name: &str| {
-            let service = model.service(name);
-            service.is_some_and(|service| service.mesh.is_some() && service.tls.is_some())
-        };
-        served
-            .into_iter()
-            .map(|(service, served)| Served {
-                secured: secured(&service),
-                service,
-                succeeded: served.succeeded,
-                failed: served.failed,
-                buckets: served.buckets,
-            })
-            .collect()
-    })
-}
-
 /// How what was told comes into force.
 fn apply(plan: &Plan, handle: &Handle, identity: Option<&Running>) -> Apply {
     if let (Some(mesh), Some(identity)) = (&plan.mesh, identity) {
@@ -284,7 +261,7 @@ fn start_follower(
         access,
         variant: plan.variant,
         limits: Limits::default(),
-        load: Some(load(handle)),
+        load: Some(load::of(handle, |listener| listener != INBOUND)),
         tidy: weir_sys::release_memory,
     };
     Ok(Follower::start(options, store, apply)?)

@@ -8,6 +8,9 @@ use weir_xds::server::{Load, Recent};
 use crate::api::types::{Edge, Security};
 use crate::control::Shared;
 
+/// The proxy in this process, among those that report. No node is called that.
+pub(crate) const OWN: &str = "";
+
 /// Between what two names.
 type Ends = (String, String);
 
@@ -21,7 +24,7 @@ struct Sum {
     identified: bool,
 }
 
-/// Every edge that proxies which are connected have reported.
+/// Every edge that proxies which are connected have reported, and that in this process.
 pub(crate) fn edges(shared: &Shared) -> Vec<Edge> {
     let Some(seen) = super::seen(shared) else {
         return Vec::new();
@@ -34,6 +37,13 @@ pub(crate) fn edges(shared: &Shared) -> Vec<Edge> {
         for (server, load) in seen.loads.of(&status.name) {
             let sum = sums.entry((client.clone(), server)).or_default();
             sum.identified |= identified;
+            add(sum, &load);
+        }
+    }
+    if let Some(mesh) = &shared.mesh {
+        for (server, load) in seen.loads.of(OWN) {
+            let sum = sums.entry((mesh.edge.to_string(), server)).or_default();
+            sum.identified = true;
             add(sum, &load);
         }
     }

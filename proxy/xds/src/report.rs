@@ -42,6 +42,17 @@ pub struct Served {
 /// Tells what was sent; called off the workers.
 pub type Load = Arc<dyn Fn() -> Vec<Served> + Send + Sync>;
 
+/// The reports of a proxy that is in the process of its control plane, and needs no connection.
+#[derive(Default)]
+pub struct Reports(Told);
+
+impl Reports {
+    /// What came since the last one, in that time.
+    pub fn next(&mut self, now: Vec<Served>, took: Duration) -> Vec<ClusterStats> {
+        differences(now, &mut self.0.served, took)
+    }
+}
+
 /// Reports on a connection for as long as the server listens. A server that wants no reports is left alone. `began`: when this process
 /// did, and with it what is reported.
 pub(crate) async fn report(

@@ -167,6 +167,11 @@ fn edges_show_who_calls_whom_and_how() {
     assert_eq!(seen.0["serverIdentity"], "spiffe://test.mesh/svc/shop");
     assert_eq!(seen.0["clientIdentity"], "spiffe://test.mesh/svc/web");
     assert_eq!(seen.1["security"], "plain");
+    for seen in [&seen.0, &seen.1] {
+        assert!(seen["requestsPerSecond"].as_f64() > Some(0.0), "{seen}");
+        assert_eq!(seen["successPercent"], 100.0, "{seen}");
+        assert!(seen["p99Ms"].as_f64() > Some(0.0), "{seen}");
+    }
     assert_eq!(seen.1["serverIdentity"], serde_json::Value::Null);
     let table = plane.weir().cli(&["edges"]);
     let table = String::from_utf8_lossy(&table.stdout).into_owned();

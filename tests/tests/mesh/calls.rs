@@ -239,6 +239,21 @@ fn an_edge_speaks_mtls_to_sidecars_and_says_who_called_it() {
     weir_tests::wait::eventually("the edge's request in the metrics", || {
         (shop.metric("weir_requests_total", &labels) >= 1.0).then_some(())
     });
+    let seen = weir_tests::wait::within(
+        std::time::Duration::from_secs(30),
+        "the edge of the edge",
+        || {
+            let all = edge.json("/api/v1/edges")["edges"].as_array().cloned()?;
+            all.into_iter().find(|edge| edge["server"] == "shop")
+        },
+    );
+    assert_eq!(
+        (&seen["client"], &seen["security"]),
+        (&"ingress".into(), &"mtls".into()),
+        "{seen}"
+    );
+    assert_eq!(seen["clientIdentity"], "spiffe://test.mesh/svc/ingress");
+    assert!(seen["requests"].as_u64() >= Some(1), "{seen}");
     // Nobody beside it is let in.
     let plain = Client::try_connect(inbound.parse().expect("an address")).map(|mut client| {
         let _ = client.wire.send("GET / HTTP/1.1\r\nHost: shop\r\n\r\n");

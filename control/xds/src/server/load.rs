@@ -92,7 +92,7 @@ struct State {
 
 impl Loads {
     /// Adds a report.
-    pub(crate) fn add(&self, node: &str, report: &[ClusterStats]) {
+    pub fn add(&self, node: &str, report: &[ClusterStats]) {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let State { nodes, total } = &mut *state;
         let clusters = nodes.entry(node.to_owned()).or_default();
