@@ -20,6 +20,32 @@ pub fn weir() -> &'static Path {
     })
 }
 
+/// The same made for use: `$WEIR_RELEASE_BIN`, else what `cargo build --release` has left in this target directory. What it weighs
+/// cannot be told by a build for tests. `None`, which is said, where there is none, but not in CI.
+///
+/// # Panics
+/// When there is none in CI, where the README's first command has made it.
+#[must_use]
+pub fn released() -> Option<PathBuf> {
+    let given = std::env::var_os("WEIR_RELEASE_BIN").map(PathBuf::from);
+    let path = given.unwrap_or_else(|| {
+        let this = std::env::current_exe().expect("the path of this test");
+        let target = this.ancestors().nth(3);
+        let target = target.expect("a test lies in target/<profile>/deps");
+        target.join("release/weir")
+    });
+    let found = path.exists();
+    assert!(
+        found || std::env::var_os("CI").is_none(),
+        "there is no {}",
+        path.display()
+    );
+    if !found {
+        crate::say(&format!("left out: there is no {}", path.display()));
+    }
+    found.then_some(path)
+}
+
 /// The root of the workspace.
 ///
 /// # Panics

@@ -1,13 +1,12 @@
 //! What a sidecar holds that knows many services and has nothing to do.
 //!
-//! Judged is its own memory, not what is mapped of its file: that is the same in every build. In one for use the file adds
-//! what benches/README.md says.
+//! Its own memory is judged in every build; what is mapped of its file beside that only in one for use.
 
 use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
-use weir_tests::ports;
 use weir_tests::wait::within;
+use weir_tests::{binary, ports};
 
 use crate::plane::{Member, Plane, Sidecar};
 
@@ -16,8 +15,13 @@ const OF_A_HUNDRED: usize = 8 * 1024;
 /// Between two sidecars that are told the same.
 const SAME: usize = 512;
 
-/// A control plane that knows that many services, of two endpoints each, and a sidecar of one of them.
-fn idle(services: usize, more: &[&str]) -> (Plane, Sidecar) {
+/// All that is resident of one for use, in KiB: 12 MB.
+const ALL_OF_A_HUNDRED: usize = 12_000_000 / 1024;
+/// For moments: once a minute it asks what is to be trusted, and for some seconds has the code that this takes.
+const AT_MOST: usize = 16 * 1024;
+
+/// A control plane that knows that many services, of two endpoints each.
+fn knowing(services: usize) -> Plane {
     let mut others = String::new();
     for at in 1..services {
         let (high, low) = (at / 250, at % 250);
@@ -28,7 +32,12 @@ fn idle(services: usize, more: &[&str]) -> (Plane, Sidecar) {
             endpoints.join(", ")
         );
     }
-    let plane = Plane::start(&[Member::new("shop", ports::free())], "", &others);
+    Plane::start(&[Member::new("shop", ports::free())], "", &others)
+}
+
+/// The same, and a sidecar of one of them.
+fn idle(services: usize, more: &[&str]) -> (Plane, Sidecar) {
+    let plane = knowing(services);
     let mut sidecar = plane.join("shop", &plane.token("shop"), more);
     sidecar.ready();
     (plane, sidecar)
@@ -58,6 +67,28 @@ fn an_idle_sidecar_that_knows_a_hundred_services_is_small() {
     let held = settled(&sidecar, OF_A_HUNDRED);
     weir_tests::say(&format!("{held} KiB with 100 services"));
     assert!(held <= OF_A_HUNDRED, "{held} KiB");
+}
+
+#[test]
+fn all_that_is_resident_of_an_idle_sidecar_is_twelve_megabytes() {
+    let Some(released) = binary::released() else {
+        return;
+    };
+    let plane = knowing(100);
+    let mut sidecar = plane.join_by(&released, "shop", &plane.token("shop"), &[]);
+    sidecar.ready();
+    let _ = settled(&sidecar, OF_A_HUNDRED);
+    // One of the questions of every minute is among it.
+    let mut seen: Vec<usize> = (0..140)
+        .map(|_| {
+            std::thread::sleep(Duration::from_millis(500));
+            sidecar.weir.rss_kib()
+        })
+        .collect();
+    seen.sort_unstable();
+    let (median, most) = (seen[seen.len() / 2], seen[seen.len() - 1]);
+    weir_tests::say(&format!("{median} KiB resident, at most {most}"));
+    assert!(median <= ALL_OF_A_HUNDRED && most <= AT_MOST, "{seen:?}");
 }
 
 #[test]

@@ -3,8 +3,10 @@
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use tempfile::TempDir;
+use weir_tests::binary;
 use weir_tests::client::{Client, Response};
 use weir_tests::pki::{Authority, Files};
 use weir_tests::ports;
@@ -195,9 +197,20 @@ impl Plane {
 
     /// A sidecar with that token, not waited for.
     pub(crate) fn join(&self, name: &str, token: &str, more: &[&str]) -> Sidecar {
+        self.join_by(binary::weir(), name, token, more)
+    }
+
+    /// The same by another binary.
+    pub(crate) fn join_by(&self, by: &Path, name: &str, token: &str, more: &[&str]) -> Sidecar {
         let member = self.member(name).clone();
         let dir = tempfile::tempdir().expect("a directory");
-        Sidecar::launch(self.xds, member, dir, token, more)
+        let weir = Sidecar::run(by, self.xds, &member, dir.path(), token, more);
+        Sidecar {
+            weir,
+            dir,
+            control: self.xds,
+            member,
+        }
     }
 
     fn file(&self) -> PathBuf {
@@ -214,22 +227,6 @@ pub(crate) struct Sidecar {
 }
 
 impl Sidecar {
-    fn launch(
-        control: SocketAddr,
-        member: Member,
-        dir: TempDir,
-        token: &str,
-        more: &[&str],
-    ) -> Self {
-        let weir = Self::run(control, &member, dir.path(), token, more);
-        Self {
-            weir,
-            dir,
-            control,
-            member,
-        }
-    }
-
     /// Ends it without a word, and starts it again on what it kept.
     pub(crate) fn resume(self) -> Self {
         let Self {
@@ -239,7 +236,7 @@ impl Sidecar {
             member,
         } = self;
         drop(weir);
-        let weir = Self::run(control, &member, dir.path(), "", &[]);
+        let weir = Self::run(binary::weir(), control, &member, dir.path(), "", &[]);
         let mut sidecar = Self {
             weir,
             dir,
@@ -250,11 +247,18 @@ impl Sidecar {
         sidecar
     }
 
-    fn run(control: SocketAddr, member: &Member, dir: &Path, token: &str, more: &[&str]) -> Weir {
+    fn run(
+        by: &Path,
+        control: SocketAddr,
+        member: &Member,
+        dir: &Path,
+        token: &str,
+        more: &[&str],
+    ) -> Weir {
         let state = dir.display().to_string();
         let (app, inbound) = (member.app.to_string(), member.inbound.to_string());
         let control = format!("https://{control}");
-        Weir::command(|ports| {
+        Weir::command_of(Command::new(by), |ports| {
             let (admin, outbound) = (ports.admin.to_string(), ports.listen.to_string());
             let own = [
                 "sidecar",
