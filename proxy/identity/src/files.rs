@@ -1,5 +1,6 @@
 //! An identity from files that somebody else writes and renews.
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -37,6 +38,14 @@ pub(crate) struct Seen([Vec<u8>; 3]);
 pub(crate) fn first(from: &FromFiles) -> Result<(Seen, Identity), String> {
     let seen = read(from)?;
     let identity = build(from, &seen)?;
+    if let Ok(meta) = std::fs::metadata(&from.key)
+        && meta.permissions().mode() & 0o077 != 0
+    {
+        let (key, mode) = (from.key.display(), meta.permissions().mode() & 0o777);
+        tracing::warn!(
+            "others on this machine can read the key in {key} (mode {mode:o}); chmod 600 would keep it to this user"
+        );
+    }
     Ok((seen, identity))
 }
 
@@ -58,7 +67,12 @@ pub(crate) async fn follow(from: FromFiles, mut seen: Seen, publisher: Publisher
             false => build(&from, &now).map(|identity| Some((now, identity))),
         });
         match now {
-            Ok(None) => refused.clear(),
+            Ok(None) => {
+                if !refused.is_empty() {
+                    refused.clear();
+                    publisher.status().mended();
+                }
+            }
             Ok(Some((now, identity))) => {
                 seen = now;
                 refused.clear();

@@ -86,6 +86,11 @@ impl Status {
         });
     }
 
+    /// What was wrong is right again, and nothing new came.
+    pub(crate) fn mended(&self) {
+        self.with(|standing| standing.went(None));
+    }
+
     pub(crate) fn shows(&self, identity: &Identity) {
         self.with(|standing| {
             standing.id = Some(identity.id.to_string());

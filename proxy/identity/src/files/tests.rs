@@ -52,17 +52,24 @@ async fn files_are_read_again_when_they_fit_together_and_not_before() {
     .await
     .unwrap();
     let first = kept.identity();
-    let (cert, key) = pair(&root);
-    std::fs::write(&from.cert, cert).unwrap();
-    let refused = async {
-        while status.standing().problem.is_none() {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
+    let ((cert, key), before) = (pair(&root), std::fs::read(&from.cert).unwrap());
+    let becomes = async |refused: bool| {
+        let looking = async {
+            while status.standing().problem.is_some() != refused {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        let found = tokio::time::timeout(Duration::from_secs(20), looking);
+        found.await.unwrap();
     };
-    tokio::time::timeout(Duration::from_secs(20), refused)
-        .await
-        .unwrap();
+    std::fs::write(&from.cert, &cert).unwrap();
+    becomes(true).await;
     assert!(status.standing().problem.unwrap().contains("svid.key"));
+    // Who takes it back has none that is new, and no trouble either.
+    std::fs::write(&from.cert, before).unwrap();
+    becomes(false).await;
+    std::fs::write(&from.cert, &cert).unwrap();
+    becomes(true).await;
     assert_eq!(kept.identity(), first, "half of a change is none");
     let mut identities = kept.watch();
     std::fs::write(&from.key, key).unwrap();
