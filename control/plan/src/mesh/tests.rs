@@ -116,6 +116,17 @@ fn a_sidecar_is_told_its_listeners_and_the_services_and_nothing_of_edges() {
 }
 
 #[test]
+fn a_sidecar_takes_no_connections_for_its_own_service() {
+    let view = view(&model(), &meant("db", None)).unwrap();
+    assert_eq!(
+        names(view.listeners.iter().map(|l| l.name.as_str())),
+        ["mesh/inbound", "mesh/outbound"],
+        "the app may want that port itself"
+    );
+    assert!(view.streams.is_empty() && view.service("db").is_some());
+}
+
+#[test]
 fn what_it_calls_bounds_what_it_is_told() {
     let view = view(&model(), &meant("web", Some(&["shop"]))).unwrap();
     assert_eq!(

@@ -61,7 +61,8 @@ pub fn view(model: &Model, meant: &Meant) -> Option<Model> {
         tracing: Arc::clone(&model.tracing),
         access: Arc::default(),
     };
-    for service in &told {
+    // Its own port may be the app's, and what came there would come back to the app.
+    for service in told.iter().filter(|it| it.name != meant.service) {
         if let Some((listener, stream)) = connections(service) {
             view.listeners.push(Arc::new(listener));
             view.streams.push(Arc::new(stream));
