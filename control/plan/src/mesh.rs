@@ -5,6 +5,7 @@
 //! What is told holds no key, and what is woven is never sent to anybody.
 
 mod capture;
+mod checks;
 mod modes;
 mod view;
 mod way;
@@ -13,6 +14,7 @@ mod weave;
 #[cfg(test)]
 mod tests;
 
+pub use checks::admits_checks;
 pub use modes::with_modes;
 pub use view::{Meant, view};
 pub use weave::{Beside, Credentials, closed, weave};

@@ -11,6 +11,7 @@ use weir_config::model::{
 };
 use weir_decide::authorize::{self, Asked, Call, Ruling};
 use weir_decide::path::canonicalize;
+use weir_plan::mesh;
 
 use super::error::ApiError;
 use super::types::{Access, AccessCheck, AccessPolicy, AccessTried, Reply};
@@ -37,6 +38,13 @@ pub(super) async fn list(State(control): State<Control>) -> Json<Reply<Access>> 
     for (name, access) in &access.services {
         if let Some(authorization) = &access.authorization {
             policies.extend(shown(&own(authorization), Some(name.as_str()), None));
+        }
+    }
+    for service in &model.services {
+        // Not of anybody's rules, but each sidecar of the service has it beside them.
+        if let Some(admitted) = mesh::admits_checks(&model, service) {
+            let admitted = Authorization::new(vec![admitted]);
+            policies.extend(shown(&admitted, Some(service.name.as_str()), None));
         }
     }
     policies.extend(

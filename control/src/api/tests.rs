@@ -30,6 +30,7 @@ routes:
           - { name: shop, version: canary, weight: 5 }
 ";
 
+mod access;
 mod decide;
 
 /// A control plane over one file, with a data plane that applies everything at once unless told otherwise.

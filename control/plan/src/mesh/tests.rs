@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use weir_config::model::{
     AltName, BackendRoots, Capture, Certificate, ClientAuthMode, Listener, MeshMode, Model,
-    PrivateKey, Protocol, Roots, ServiceName, Source,
+    Pattern, PrivateKey, Protocol, Roots, ServiceName, Source,
 };
 
 use super::*;
@@ -39,7 +39,11 @@ routes:
 ";
 
 fn model() -> Model {
-    let loaded = weir_config::file::parse("weir.yaml".as_ref(), FILE);
+    compiled(FILE)
+}
+
+fn compiled(text: &str) -> Model {
+    let loaded = weir_config::file::parse("weir.yaml".as_ref(), text);
     let compiled = weir_config::compile(&[loaded.fragment]);
     assert!(
         compiled.diagnostics.iter().all(|d| !d.is_error()),
@@ -254,6 +258,58 @@ fn connections_are_ended_and_passed_on_as_a_stream() {
 fn a_service_that_is_not_in_the_mesh_takes_plain_text() {
     let told = view(&model(), &meant("legacy", None)).unwrap();
     assert_eq!(listener(&told, INBOUND).mesh, Some(MeshMode::Permissive));
+}
+
+/// The one service of a file, with a list of who may call it.
+fn listed(service: &str) -> Model {
+    let text = format!(
+        "
+services: [{{ name: shop, mesh: {{}}, endpoints: [{{ address: 10.0.0.2:8000 }}], {service} }}]
+mesh: {{ authorization: [{{ name: a-rule, service: shop, action: allow, from: [web], paths: [/api] }}] }}
+"
+    );
+    compiled(&text)
+}
+
+#[test]
+fn where_calls_are_listed_the_request_of_the_health_check_is_admitted_and_no_other() {
+    let check = |check: &str| {
+        let model = listed(&format!("healthCheck: {{ {check} }}"));
+        let view = view(&model, &meant("shop", None)).unwrap();
+        let inbound = listener(&view, INBOUND).authorization.clone().unwrap();
+        let admitted = inbound
+            .policies
+            .iter()
+            .find(|policy| policy.name.as_str() == "mesh/health-check")?
+            .clone();
+        assert_eq!(
+            admits_checks(&model, model.service("shop").unwrap()).as_ref(),
+            Some(&admitted)
+        );
+        let [rule] = &admitted.rules[..] else {
+            panic!("{admitted:?}")
+        };
+        assert_eq!(rule.from[0].principals.only, [Pattern::Any]);
+        let [to] = &rule.to[..] else {
+            panic!("{rule:?}")
+        };
+        Some((to.methods.only.clone(), to.paths.only.clone()))
+    };
+    let exactly = |method: &str, path: &str| {
+        let exact = |text: &str| vec![Pattern::Exact(text.into())];
+        Some((exact(method), exact(path)))
+    };
+    assert_eq!(check("http: { path: '/up?x=1' }"), exactly("GET", "/up"));
+    assert_eq!(
+        check("http: { path: '/up*', method: HEAD }"),
+        exactly("HEAD", "/up*"),
+        "a star in a path is one"
+    );
+    assert_eq!(
+        check("grpc: {}"),
+        exactly("POST", "/grpc.health.v1.Health/Check")
+    );
+    assert_eq!(check("tcp: {}"), None);
 }
 
 #[test]

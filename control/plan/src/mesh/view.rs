@@ -5,14 +5,12 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use weir_config::model::{
-    AccessAction, AccessOperation, AccessPolicy, AccessRule, AccessSource, Among, Authorization,
-    BackendRef, HealthProbe, HostPattern, INBOUND_PORT, Listener, ListenerName, MeshMode,
-    MeshProtocol, Model, Pattern, PolicyName, Protocol, Route, RouteName, Rule, Service,
-    ServiceMesh, ServiceName, StreamRoute, TrustedHops,
+    BackendRef, HostPattern, INBOUND_PORT, Listener, ListenerName, MeshMode, MeshProtocol, Model,
+    Protocol, Route, RouteName, Rule, Service, ServiceName, StreamRoute, TrustedHops,
 };
 
 use super::way::{Way, whole};
-use super::{INBOUND, OUTBOUND, modes};
+use super::{INBOUND, OUTBOUND, checks, modes};
 
 /// Where a sidecar's app sends its requests, unless the sidecar is told otherwise.
 const OUTBOUND_PORT: u16 = 15001;
@@ -78,22 +76,21 @@ fn inbound(model: &Model, own: &Service) -> Listener {
     let authorization = access.authorization.as_ref().map(|authorization| {
         let mut authorization = (**authorization).clone();
         authorization.port = Some(modes::port_of(own));
-        admit_checks(&mut authorization, own);
+        let policies = &mut authorization.policies;
+        policies.extend(checks::admits_checks(model, own));
+        policies.sort_by(|a, b| a.name.cmp(&b.name));
         Arc::new(authorization)
     });
-    let mesh = own.mesh.unwrap_or(ServiceMesh {
-        mode: MeshMode::Permissive,
-        ..ServiceMesh::default()
-    });
-    let protocol = match mesh.protocol {
-        MeshProtocol::Http => Protocol::Http,
-        MeshProtocol::Tcp => Protocol::Tcp,
+    let mode = own.mesh.map_or(MeshMode::Permissive, |mesh| mesh.mode);
+    let protocol = match is_tcp(own) {
+        true => Protocol::Tcp,
+        false => Protocol::Http,
     };
     let bind = SocketAddr::from((Ipv4Addr::UNSPECIFIED, INBOUND_PORT));
     Listener {
-        mesh: Some(mesh.mode),
+        mesh: Some(mode),
         // Peers are sidecars and edges with an identity; in plain text anybody could say that it speaks for a client.
-        trusted_hops: match mesh.mode {
+        trusted_hops: match mode {
             MeshMode::Strict => TrustedHops::Count(1),
             MeshMode::Permissive => TrustedHops::None,
         },
@@ -109,49 +106,6 @@ fn outbound() -> Listener {
         trusted_hops: TrustedHops::Count(1),
         ..Listener::new(listener_name(OUTBOUND), bind, Protocol::Http)
     }
-}
-
-/// Callers check a service's health themselves, by its own check. Where some of what may be called is listed, that is too, for
-/// whoever has an identity of the mesh: else each of them would find the service ill.
-fn admit_checks(authorization: &mut Authorization, own: &Service) {
-    let lists = authorization
-        .policies
-        .iter()
-        .any(|policy| policy.action == AccessAction::Allow && !policy.log_only);
-    let check = own.health_check.as_ref().map(|check| &check.probe);
-    let path = match check {
-        Some(HealthProbe::Http(probe)) => probe.path.split('?').next().unwrap_or_default(),
-        Some(HealthProbe::Grpc(_)) => "/grpc.health.v1.Health/Check",
-        Some(HealthProbe::Tcp(_)) | None => return,
-    };
-    let (Ok(path), Ok(name)) = (Pattern::new(path), PolicyName::new("mesh/health-check")) else {
-        return;
-    };
-    if !lists {
-        return;
-    }
-    let only = |pattern| Among {
-        only: vec![pattern],
-        never: Vec::new(),
-    };
-    authorization.policies.push(AccessPolicy {
-        name,
-        action: AccessAction::Allow,
-        log_only: false,
-        rules: vec![AccessRule {
-            from: vec![AccessSource {
-                principals: only(Pattern::Any),
-                ..AccessSource::default()
-            }],
-            to: vec![AccessOperation {
-                paths: only(path),
-                ..AccessOperation::default()
-            }],
-            when: Vec::new(),
-        }],
-        source: own.source.clone(),
-    });
-    authorization.policies.sort_by(|a, b| a.name.cmp(&b.name));
 }
 
 /// To a service of HTTP, by its name. `None` for one of connections, and for a name that no host can have.
@@ -170,7 +124,8 @@ fn route(model: &Model, service: &Service) -> Option<Route> {
     })
 }
 
-fn is_tcp(service: &Service) -> bool {
+/// Whether it is sent connections rather than requests.
+pub(super) fn is_tcp(service: &Service) -> bool {
     service
         .mesh
         .is_some_and(|mesh| mesh.protocol == MeshProtocol::Tcp)
