@@ -152,8 +152,8 @@ fn compile_with(
         services: &services,
         unknown_service,
     };
-    let there = services.names();
-    let access = authorization::mesh::compile(&said(fragments), &trust_domain, &there, &mut report);
+    let access =
+        authorization::mesh::compile(&said(fragments), &trust_domain, &services, &mut report);
     let (labels, files): (Vec<&raw::Route>, Vec<&raw::Route>) = fragments
         .iter()
         .flat_map(|f| &f.routes)

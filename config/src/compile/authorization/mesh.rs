@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use super::{Context, finished, name, policy, rule};
 use crate::compile::report::Report;
+use crate::compile::service::Services;
 use crate::diagnostic::{Place, suggest};
 use crate::model::{
-    AccessAction, AccessPolicy, Authorization, MeshAccess, PeerMode, ServiceAccess, ServiceName,
-    TrustDomain,
+    AccessAction, AccessPolicy, Authorization, Endpoint, MeshAccess, PeerMode, ServiceAccess,
+    ServiceName, TrustDomain,
 };
 use crate::raw::{self, At};
 
@@ -36,13 +37,14 @@ struct Collected {
     asked_by: Option<Place>,
 }
 
-/// By service. Services need not be there, as they may come in a moment; `services` are those that are.
+/// By service. Services need not be there, as they may come in a moment; `known` are those that are.
 pub(in crate::compile) fn compile(
     said: &Said<'_>,
     trust_domain: &TrustDomain,
-    services: &BTreeSet<&str>,
+    known: &Services,
     report: &mut Report,
 ) -> MeshAccess {
+    let services = &known.names();
     let mut all: BTreeMap<Target, Collected> = BTreeMap::new();
     for raw in &said.own {
         let target = own_target(raw, services, report);
@@ -59,7 +61,11 @@ pub(in crate::compile) fn compile(
         policies.push(policy);
     }
     for raw in &said.peers {
+        let errors = report.errors();
         let (target, modes) = peer_authentication(raw, services, report);
+        if report.errors() == errors {
+            modes.warn_idle(&target, known, report);
+        }
         modes.join(all.entry(target).or_default(), raw, report);
     }
     finish(all, trust_domain)
@@ -254,7 +260,8 @@ fn selected(
 /// What one document asks of peers.
 struct Modes {
     peers: Option<PeerMode>,
-    ports: Vec<(u16, PeerMode)>,
+    /// With where each of them is stated.
+    ports: Vec<(At<u16>, PeerMode)>,
     place: Place,
 }
 
@@ -283,6 +290,7 @@ fn peer_authentication(
                 report.error(&port.place, message);
                 continue;
             };
+            let number = At::new(number, port.place.clone());
             modes
                 .ports
                 .extend(mode(mtls, report).map(|mode| (number, mode)));
@@ -329,10 +337,47 @@ impl Modes {
         }
         into.asked_by.get_or_insert(self.place);
         into.peers = stricter(into.peers, self.peers);
-        for (port, mode) in self.ports {
+        for (At { value: port, .. }, mode) in self.ports {
             let known = into.ports.get(&port).copied();
             into.ports
                 .extend(stricter(known, Some(mode)).map(|mode| (port, mode)));
+        }
+    }
+
+    /// Says what of it changes nothing. Services that are not there yet may come.
+    fn warn_idle(&self, target: &Target, services: &Services, report: &mut Report) {
+        if self.peers.is_none() && self.ports.is_empty() {
+            let message = "it has no mode, so it changes nothing";
+            let help = "write mtls: { mode: STRICT }, PERMISSIVE or DISABLE";
+            report.warn(&self.place, message, help);
+            return;
+        }
+        let all = match target {
+            Target::Every => services.valid.iter().collect(),
+            Target::One(name) => Vec::from_iter(services.get(name)),
+        };
+        if !all.is_empty() && all.iter().all(|service| service.mesh.is_none()) {
+            let whom = match target {
+                Target::Every => "no service is in the mesh",
+                Target::One(_) => "the service is not in the mesh",
+            };
+            let message = format!(
+                "{whom}: callers speak plain text whatever this says, and a sidecar that STRICT is for takes none"
+            );
+            let help = "write mesh: {} at the service, or the label weir.mesh=strict";
+            report.warn(&self.place, message, help);
+        }
+        let endpoints = || all.iter().flat_map(|service| &service.endpoints);
+        for (port, _) in &self.ports {
+            let is_it = |endpoint: &Endpoint| endpoint.address.port() == port.value;
+            if endpoints().next().is_some() && !endpoints().any(is_it) {
+                let message = format!(
+                    "no endpoint has port {}, so this changes nothing",
+                    port.value
+                );
+                let help = "a port is the app's, as endpoints have it";
+                report.warn(&port.place, message, help);
+            }
         }
     }
 }

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use weir_config::model::{MeshMode, Model, PeerMode, Service, ServiceMesh};
 
 /// The model in which each service is met as policies say: those stand before what the service says of itself. A service
-/// that is not in the mesh has no sidecars, and no policy changes that.
+/// that is not in the mesh is called in plain text, and no policy changes that; what a sidecar of it takes is another matter
+/// ([`super::view()`]).
 #[must_use]
 pub fn with_modes(model: &Model) -> Model {
     let mut model = model.clone();

@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use weir_config::model::{
     AltName, BackendRoots, Capture, Certificate, ClientAuthMode, Listener, MeshMode, Model,
-    Pattern, PrivateKey, Protocol, Roots, ServiceName, Source,
+    Pattern, PrivateKey, Protocol, Roots, ServiceName, Source, TrustedHops,
 };
 
 use super::*;
@@ -258,6 +258,46 @@ fn connections_are_ended_and_passed_on_as_a_stream() {
 fn a_service_that_is_not_in_the_mesh_takes_plain_text() {
     let told = view(&model(), &meant("legacy", None)).unwrap();
     assert_eq!(listener(&told, INBOUND).mesh, Some(MeshMode::Permissive));
+}
+
+#[test]
+fn a_policy_says_what_a_sidecar_takes_whether_or_not_its_service_is_in_the_mesh() {
+    use MeshMode::{Permissive, Strict};
+    let mode = |own: &str, policies: &str| {
+        let text = format!(
+            "services: [{{ name: shop, endpoints: [{{ address: 10.0.0.2:8000 }}]{own} }}]\n{policies}"
+        );
+        let model = with_modes(&compiled(&text));
+        let told = view(&model, &meant("shop", None)).unwrap();
+        let inbound = listener(&told, INBOUND);
+        let trusted = inbound.trusted_hops.clone();
+        assert_eq!(trusted != TrustedHops::None, inbound.mesh == Some(Strict));
+        inbound.mesh.unwrap()
+    };
+    let peers = |spec: &str| {
+        format!(
+            "---\napiVersion: security.istio.io/v1\nkind: PeerAuthentication\nmetadata: {{ name: all }}\nspec: {{ {spec} }}\n"
+        )
+    };
+    let of_all = |word: &str| peers(&format!("mtls: {{ mode: {word} }}"));
+    let of_port = |port: u16| {
+        peers(&format!(
+            "selector: {{ matchLabels: {{ app: shop }} }}, portLevelMtls: {{ {port}: {{ mode: STRICT }} }}"
+        ))
+    };
+    for (own, policies, expected) in [
+        ("", of_all("STRICT"), Strict),
+        (", mesh: { mode: off }", of_all("STRICT"), Strict),
+        (", mesh: { mode: permissive }", of_all("STRICT"), Strict),
+        ("", of_all("PERMISSIVE"), Permissive),
+        (", mesh: {}", of_all("PERMISSIVE"), Permissive),
+        (", mesh: {}", of_all("DISABLE"), Permissive),
+        ("", of_port(8000), Strict),
+        ("", of_port(9000), Permissive),
+        (", mesh: {}", String::new(), Strict),
+    ] {
+        assert_eq!(mode(own, &policies), expected, "{own:?} {policies}");
+    }
 }
 
 /// The one service of a file, with a list of who may call it.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use weir_config::model::{
     BackendRef, HostPattern, INBOUND_PORT, Listener, ListenerName, MeshMode, MeshProtocol, Model,
-    Protocol, Route, RouteName, Rule, Service, ServiceName, StreamRoute, TrustedHops,
+    PeerMode, Protocol, Route, RouteName, Rule, Service, ServiceName, StreamRoute, TrustedHops,
 };
 
 use super::way::{Way, whole};
@@ -81,7 +81,7 @@ fn inbound(model: &Model, own: &Service) -> Listener {
         policies.sort_by(|a, b| a.name.cmp(&b.name));
         Arc::new(authorization)
     });
-    let mode = own.mesh.map_or(MeshMode::Permissive, |mesh| mesh.mode);
+    let mode = mode(model, own);
     let protocol = match is_tcp(own) {
         true => Protocol::Tcp,
         false => Protocol::Http,
@@ -97,6 +97,17 @@ fn inbound(model: &Model, own: &Service) -> Listener {
         authorization,
         source: own.source.clone(),
         ..Listener::new(listener_name(INBOUND), bind, protocol)
+    }
+}
+
+/// Policies stand before what the service says of itself, also of one that is not in the mesh: a sidecar that stands beside it
+/// must not take what STRICT forbids.
+fn mode(model: &Model, own: &Service) -> MeshMode {
+    let access = model.access.of(own.name.as_str());
+    match access.peer_mode(modes::port_of(own)) {
+        Some(PeerMode::Strict) => MeshMode::Strict,
+        Some(PeerMode::Permissive | PeerMode::Off) => MeshMode::Permissive,
+        None => own.mesh.map_or(MeshMode::Permissive, |mesh| mesh.mode),
     }
 }
 
