@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use weir_config::labels::{self, Container, ContainerState, Health, LabelOptions};
-use weir_config::model::{Admission, AppProtocol, Model};
+use weir_config::model::{Admission, AppProtocol, MeshMode, Model};
 use weir_config::{Fragment, compile};
 
 fn container(id: &str, created: u64, labels: &[(&str, &str)]) -> Container {
@@ -435,5 +435,39 @@ fn no_label_names_a_file_or_says_whom_to_believe() {
         assert_eq!(model.service("shop").unwrap().tls, None, "{label}");
         let mut asked = fragment;
         asked.look_up(&|path| panic!("{label} made Weir look at {}", path.display()));
+    }
+}
+
+#[test]
+fn a_typo_in_a_label_of_the_mesh_opens_nothing() {
+    let mesh = |labels: &[(&str, &str)]| {
+        let container = [container("shop", 1, labels)];
+        let mesh = model(&container).service("shop").unwrap().mesh;
+        mesh.map(|mesh| (mesh.mode, mesh.port))
+    };
+    let errors = |labels: &[(&str, &str)]| {
+        let (_, found, _) = labels::read(&[container("shop", 1, labels)]);
+        found
+            .into_iter()
+            .filter(weir_config::Diagnostic::is_error)
+            .count()
+    };
+    let strict = Some((MeshMode::Strict, 15006));
+    assert_eq!(mesh(&[("weir.mesh", "strct")]), strict);
+    assert_eq!(errors(&[("weir.mesh", "strct")]), 1);
+    assert_eq!(
+        mesh(&[("weir.mesh", "strct"), ("weir.mesh.port", "16006")]),
+        Some((MeshMode::Strict, 16006))
+    );
+    for wrong in [
+        ("weir.mesh.port", "0"),
+        ("weir.mesh.port", "many"),
+        ("weir.mesh.protocol", "tpc"),
+        ("weir.mesh.listen", "15432"),
+    ] {
+        let labels = [("weir.mesh", "strict"), wrong];
+        assert_eq!(mesh(&labels), strict, "{wrong:?}");
+        assert_eq!(errors(&labels), 1, "{wrong:?}");
+        assert_eq!(mesh(&[("weir.mesh", "off"), wrong]), None, "{wrong:?}");
     }
 }

@@ -13,14 +13,14 @@ use crate::compile::report::Report;
 use crate::compile::{self, rule};
 use crate::diagnostic::Diagnostic;
 use crate::raw::{
-    AppProtocol, At, ConnectionPool, HealthCheck, LoadBalancer, Meta, OutlierDetection, RateLimit,
-    Retry, RetryCondition, Scalar, ServiceMesh, Sticky, Timeouts,
+    AppProtocol, At, ConnectionPool, HealthCheck, LoadBalancer, MeshProtocol, Meta,
+    OutlierDetection, RateLimit, Retry, RetryCondition, Scalar, ServiceMesh, Sticky, Timeouts,
 };
 
 /// The name of the cookie of `weir.sticky=true`.
 pub(super) const COOKIE: &str = "weir-bucket";
 
-/// What one container says; a group that is wrong in any part is left out whole.
+/// What one container says; a group that is wrong in any part is left out whole, but for the mesh.
 #[derive(Debug, Default)]
 pub(super) struct Policy {
     pub(super) balancer: Option<LoadBalancer>,
@@ -89,9 +89,7 @@ pub(super) fn read(labels: &Labels<'_>, found: &mut Vec<Diagnostic>) -> Policy {
         retry: group(labels, "weir.retry.", found, retry, |raw, report| {
             rule::retry(raw, report);
         }),
-        mesh: group(labels, "weir.mesh", found, mesh, |raw, report| {
-            compile::mesh::of_service(raw, report);
-        }),
+        mesh: mesh(labels, found),
         rate_limit: group(
             labels,
             "weir.ratelimit.",
@@ -137,8 +135,37 @@ fn group<T>(
     valid.then_some(raw)
 }
 
-/// `weir.mesh` is the mode; with another of them and without it the service is in the mesh strictly.
-fn mesh(labels: &Labels<'_>, meta: Meta, found: &mut Vec<Diagnostic>) -> ServiceMesh {
+/// `weir.mesh` is the mode; with another of them and without it the service is in the mesh strictly. Labels that are wrong leave it
+/// there, with what of them can be read: to be left out would open it.
+fn mesh(labels: &Labels<'_>, found: &mut Vec<Diagnostic>) -> Option<ServiceMesh> {
+    let whole = group(labels, "weir.mesh", found, read_mesh, |raw, report| {
+        compile::mesh::of_service(raw, report);
+    });
+    if whole.is_some() || !labels.has_any("weir.mesh") {
+        return whole;
+    }
+    let place = labels.first_place("weir.mesh");
+    let meta = Meta {
+        place: place.clone(),
+        broken: false,
+    };
+    let mut raw = read_mesh(labels, meta, &mut Vec::new());
+    let is_port = |at: &At<u16>| at.value > 0;
+    let takes_connections = |at: &At<MeshProtocol>| at.value == MeshProtocol::Tcp;
+    raw.port = raw.port.filter(is_port);
+    raw.listen = raw
+        .listen
+        .filter(is_port)
+        .filter(|_| raw.protocol.as_ref().is_some_and(takes_connections));
+    if raw.mode.is_none() {
+        let message = "until that is mended, the service is in the mesh strictly";
+        let help = "plain text that was not meant to be taken would come from anybody";
+        found.push(Diagnostic::warning(&place, message).help(help));
+    }
+    Some(raw)
+}
+
+fn read_mesh(labels: &Labels<'_>, meta: Meta, found: &mut Vec<Diagnostic>) -> ServiceMesh {
     ServiceMesh {
         meta,
         mode: labels.get("weir.mesh", found),
