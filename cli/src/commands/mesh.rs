@@ -54,8 +54,8 @@ enum MeshCommand {
     Deny(RuleArgs),
     /// Ask whether a caller may, and see every rule that was tried
     #[command(after_help = "\
-Nothing is sent anywhere. Without --method, --path, --host and -H it is a connection; with one of them a GET, unless
---method says otherwise.
+Nothing is sent anywhere; it is decided as the service's sidecars do. Without --method, --path, --host and -H it is a
+connection; with one of them a GET, unless --method says otherwise. Port and host are the service's own port and its name.
 
 Examples:
   weir mesh check web shop --path /api/items

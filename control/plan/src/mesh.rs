@@ -16,7 +16,7 @@ mod tests;
 
 pub use checks::admits_checks;
 pub use modes::with_modes;
-pub use view::{Meant, view};
+pub use view::{Meant, inbound, view};
 pub use weave::{Beside, Credentials, closed, weave};
 
 /// Where a sidecar takes connections for its app.

@@ -1,6 +1,9 @@
 //! Who may call whom: all that is in force, and the answer to one question.
 
+mod called;
+
 use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::{Query, State};
@@ -21,7 +24,7 @@ use crate::control::Control;
 const MAX_POLICIES: usize = 10_000;
 
 pub(super) async fn list(State(control): State<Control>) -> Json<Reply<Access>> {
-    let model = std::sync::Arc::clone(&control.shared.models.borrow().model);
+    let model = Arc::clone(&control.shared.models.borrow().model);
     let access = &model.access;
     let every = access.others.authorization.as_deref();
     let own = |authorization: &Authorization| Authorization {
@@ -131,54 +134,16 @@ pub(super) async fn check(
     State(control): State<Control>,
     Query(question): Query<Question>,
 ) -> Result<Json<Reply<AccessCheck>>, ApiError> {
-    let model = std::sync::Arc::clone(&control.shared.models.borrow().model);
+    let model = Arc::clone(&control.shared.models.borrow().model);
     answer(&model, &question).map(|check| Json(Reply::new(check)))
 }
 
-/// What is called, with its rules.
-struct Called<'a> {
-    title: String,
-    listener: Option<&'a Listener>,
-    authorization: Option<&'a Authorization>,
-}
-
-fn called<'a>(model: &'a Model, question: &Question) -> Result<Called<'a>, ApiError> {
-    match (&question.service, &question.listener) {
-        (Some(service), None) => {
-            let access = model.access.of(service);
-            if model.service(service).is_none() && access == &model.access.others {
-                let known: Vec<&str> = model.services.iter().map(|s| s.name.as_str()).collect();
-                let message = format!(
-                    "there is no service {service}; known services: {}",
-                    known.join(", ")
-                );
-                return Err(ApiError::invalid(message));
-            }
-            Ok(Called {
-                title: format!("the service {service}"),
-                listener: None,
-                authorization: access.authorization.as_deref(),
-            })
-        }
-        (None, Some(name)) => match model.listener(name) {
-            Some(listener) => Ok(Called {
-                title: format!("the listener {name}"),
-                listener: Some(listener),
-                authorization: listener.authorization.as_deref(),
-            }),
-            None => Err(ApiError::invalid(format!("there is no listener {name}"))),
-        },
-        _ => Err(ApiError::invalid(
-            "say what is called: service, or listener",
-        )),
-    }
-}
-
 fn answer(model: &Model, question: &Question) -> Result<AccessCheck, ApiError> {
-    let called = called(model, question)?;
+    let called = called::find(model, question)?;
     let identity = identity(model, &question.from)?;
     let mut buffer = Vec::new();
-    let policy = called.listener.map(|l| l.path_policy).unwrap_or_default();
+    let listener = called.listener.as_deref();
+    let policy = listener.map(|l| l.path_policy).unwrap_or_default();
     let path = canonicalize(question.path.as_bytes(), policy, &mut buffer)
         .map_err(|why| ApiError::invalid(format!("such a request is answered with 400: {why}")))?;
     let headers: Vec<(&str, &str)> = question
@@ -187,39 +152,40 @@ fn answer(model: &Model, question: &Question) -> Result<AccessCheck, ApiError> {
         .filter_map(|line| line.split_once(':'))
         .map(|(name, value)| (name.trim(), value.trim()))
         .collect();
-    let host = question.host.to_ascii_lowercase();
+    let (host, method) = (called.host(question), called.method(question));
     let client = question.client.unwrap_or(Ipv4Addr::LOCALHOST.into());
-    let own_port = called.listener.map(|listener| listener.bind.port());
     let call = Call {
-        listener: called
-            .listener
-            .map_or("", |listener| listener.name.as_str()),
+        listener: listener.map_or(mesh::INBOUND, |listener| listener.name.as_str()),
         principal: identity.as_ref().map(SpiffeId::as_str),
         peer: client,
         client,
-        port: question.port.or(own_port).unwrap_or_default(),
-        server_name: Some(host.as_str()).filter(|host| !host.is_empty()),
-        request: question.method.as_deref().map(|method| Asked {
+        port: question.port.unwrap_or_else(|| called.port()),
+        server_name: Some(host.as_str()).filter(|host| called.names_host && !host.is_empty()),
+        request: method.map(|method| Asked {
             host: &host,
             method,
             path,
             headers: headers.as_slice(),
         }),
     };
-    let open = Authorization::default();
-    let authorization = called.authorization.unwrap_or(&open);
+    let authorization = &*called.authorization;
     let verdict = authorize::judge(authorization, &call);
     let tried = authorize::explain(authorization, &call);
+    let shut = called.is_shut(identity.as_ref());
+    let settles = verdict.ruling.by.filter(|_| !shut);
     Ok(AccessCheck {
-        admitted: verdict.ruling.admitted,
-        by: verdict
-            .ruling
-            .by
-            .map(|at| authorization.policies[at].name.to_string()),
-        reason: reason(&called.title, authorization, verdict.ruling),
-        logged: verdict.logged.map(|ruling| ruling.admitted),
+        admitted: verdict.ruling.admitted && !shut,
+        by: settles.map(|at| authorization.policies[at].name.to_string()),
+        reason: match shut {
+            true => format!(
+                "{} is strict, and takes nobody without an identity of the mesh",
+                called.title
+            ),
+            false => reason(&called.title, authorization, verdict.ruling),
+        },
+        logged: verdict.logged.map(|ruling| ruling.admitted && !shut),
         identity: identity.as_ref().map(ToString::to_string),
-        path: question.method.as_ref().map(|_| path.to_owned()),
+        path: method.map(|_| path.to_owned()),
         tried: tried
             .iter()
             .map(|tried| told(authorization, tried))

@@ -71,7 +71,9 @@ pub fn view(model: &Model, meant: &Meant) -> Option<Model> {
     Some(view)
 }
 
-fn inbound(model: &Model, own: &Service) -> Listener {
+/// Where the sidecars of a service take connections, and whom they admit.
+#[must_use]
+pub fn inbound(model: &Model, own: &Service) -> Listener {
     let access = model.access.of(own.name.as_str());
     let authorization = access.authorization.as_ref().map(|authorization| {
         let mut authorization = (**authorization).clone();
