@@ -10,7 +10,7 @@ use axum::http::StatusCode;
 use weir_authority::rotation::{Phase, RotateError};
 use weir_authority::token::{Token, Used};
 use weir_authority::{RootShown, RotationRefused, TokenError};
-use weir_config::model::{Service, ServiceName};
+use weir_config::model::{AccessAction, AccessPolicy, Service, ServiceName};
 use weir_config::raw::Scalar as _;
 
 use super::body::{bytes, read};
@@ -43,26 +43,35 @@ pub(super) async fn view(
             *sidecars.entry(service).or_default() += 1;
         }
     }
+    let met = weir_plan::mesh::with_modes(&model);
     let shown = |service: &std::sync::Arc<Service>| {
         let settings = service.mesh?;
         let name = service.name.as_str();
+        let mode = met.service(name).and_then(|met| met.mesh);
         let access = model.access.of(name).authorization.as_deref();
         let policies = access.map_or(&[][..], |access| &access.policies);
+        let enforced = policies.iter().filter(|policy| is_enforced(policy)).count();
         Some(MeshService {
             name: name.to_owned(),
-            mode: settings.mode.text().to_owned(),
+            mode: mode.map_or("off", |met| met.mode.text()).to_owned(),
             protocol: settings.protocol.text().to_owned(),
             port: settings.port,
             endpoints: service.endpoints.len(),
             sidecars: sidecars.get(name).copied().unwrap_or(0),
             policies: policies.len(),
-            open: policies.iter().all(|policy| policy.log_only),
+            enforced,
+            open: enforced == 0,
         })
     };
     Ok(Json(Reply::new(MeshInfo {
         trust_domain: mesh.authority.trust_domain().to_string(),
         services: model.services.iter().filter_map(shown).collect(),
     })))
+}
+
+/// Whether anybody may be refused for it.
+fn is_enforced(policy: &AccessPolicy) -> bool {
+    !policy.log_only && policy.action != AccessAction::Audit
 }
 
 pub(super) async fn authority(

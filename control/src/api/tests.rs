@@ -32,6 +32,7 @@ routes:
 
 mod access;
 mod decide;
+mod mesh;
 
 /// A control plane over one file, with a data plane that applies everything at once unless told otherwise.
 struct Setup {

@@ -49,12 +49,15 @@ pub(super) fn overview(mesh: &MeshInfo, printer: Printer) -> String {
 }
 
 fn callers(service: &MeshService) -> String {
-    match (service.open, service.policies) {
-        (true, 0) if service.mode == "permissive" => "everybody".into(),
-        (true, 0) => "everybody in the mesh".into(),
-        (true, _) => "everybody in the mesh (rules only log)".into(),
-        (false, 1) => "by 1 rule, see weir mesh list".into(),
-        (false, rules) => format!("by {rules} rules, see weir mesh list"),
+    let whoever = match service.mode.as_str() {
+        "strict" => "everybody in the mesh",
+        _ => "everybody",
+    };
+    match (service.enforced, service.policies) {
+        (0, 0) => whoever.into(),
+        (0, _) => format!("{whoever} (rules only log)"),
+        (1, _) => "by 1 rule, see weir mesh list".into(),
+        (rules, _) => format!("by {rules} rules, see weir mesh list"),
     }
 }
 
@@ -203,6 +206,30 @@ fn policy(tried: &AccessTried, printer: Printer, out: &mut String) {
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn who_may_call_goes_by_the_mode_and_by_the_rules_that_are_enforced() {
+        for (mode, enforced, policies, who) in [
+            ("strict", 0, 0, "everybody in the mesh"),
+            ("permissive", 0, 0, "everybody"),
+            ("off", 0, 1, "everybody (rules only log)"),
+            ("strict", 1, 2, "by 1 rule, see weir mesh list"),
+            ("permissive", 2, 2, "by 2 rules, see weir mesh list"),
+        ] {
+            let service = MeshService {
+                name: "shop".into(),
+                mode: mode.into(),
+                protocol: "http".into(),
+                port: 15006,
+                endpoints: 1,
+                sidecars: 1,
+                policies,
+                enforced,
+                open: enforced == 0,
+            };
+            assert_eq!(callers(&service), who);
+        }
+    }
 
     #[test]
     fn a_rule_is_one_line_of_what_it_asks_for() {

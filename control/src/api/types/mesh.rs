@@ -16,7 +16,7 @@ pub struct MeshInfo {
 #[serde(rename_all = "camelCase")]
 pub struct MeshService {
     pub name: String,
-    /// `strict` or `permissive`.
+    /// `strict` or `permissive`, as it is in force; `off` where a policy takes it out of the mesh.
     pub mode: String,
     /// `http` or `tcp`.
     pub protocol: String,
@@ -27,6 +27,8 @@ pub struct MeshService {
     pub sidecars: usize,
     /// Policies that say who may call it, those for every service included.
     pub policies: usize,
+    /// Those of them by which somebody may be refused: neither for the log nor an audit.
+    pub enforced: usize,
     /// Nobody who is in the mesh is refused: no policy that is enforced is for it.
     pub open: bool,
 }
