@@ -492,6 +492,32 @@ async fn the_authority_outlives_a_restart_and_used_tokens_stay_used() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_step_is_refused_while_certificates_may_hold_that_are_not_known() {
+    let mut house = House::open(10, "{}").await;
+    let begun = house.world.now();
+    drop(house.join("shop", Some(&house.token("shop").await)).await);
+    // In the second in which the root is made, nobody can have been forgotten.
+    until("that second is over", || async {
+        house.world.now() > begun
+    })
+    .await;
+    house.restart_without_records().await;
+    let authority = house.get("/api/v1/mesh/authority").await;
+    assert!(authority["unknownUntil"].is_string(), "{authority}");
+    house.rotate("start", false).await.unwrap();
+    let authority = house.get("/api/v1/mesh/authority").await;
+    assert_eq!(authority["rotation"]["awaited"], 0, "{authority}");
+    let (status, why) = house.rotate("next", false).await.unwrap_err();
+    assert_eq!(status, 409, "{why}");
+    assert!(
+        why.contains("not known") && why.contains("--force"),
+        "{why}"
+    );
+    let forced = house.rotate("next", true).await.unwrap();
+    assert_eq!(forced["rotation"]["phase"], "retiring");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn configuration_is_for_identities_and_nobody_else() {
     let house = House::open(1, "{}").await;
     let kept = house

@@ -124,9 +124,13 @@ fn shown(info: &AuthorityInfo, printer: Printer) -> String {
             root.not_after
         );
     }
+    let unknown = info.unknown_until.as_ref().map_or_else(String::new, |end| {
+        let unknown = format!("others that are not known may until {end}");
+        format!("; {}", printer.paint(Tone::Warn, &unknown))
+    });
     let _ = writeln!(
         out,
-        "certificates  {} of workloads hold now",
+        "certificates  {} of workloads hold now{unknown}",
         info.certificates
     );
     let _ = writeln!(out, "rotation      {}", rotation(info, printer));
@@ -143,20 +147,22 @@ fn rotation(info: &AuthorityInfo, printer: Printer) -> String {
         "spreading" => "the new root is being handed out",
         _ => "the new root signs, the old one is still trusted",
     };
-    let due = now.due.as_deref().unwrap_or_default();
-    match now.awaited {
-        0 => format!("{what}; the next step is due"),
-        awaited => {
-            let waits = format!(
-                "waits for {awaited} certificates of {}",
-                now.services.join(", ")
-            );
-            format!(
-                "{what}; {}, until {due} at the latest",
-                printer.paint(Tone::Warn, &waits)
-            )
+    let due = now.due.as_deref();
+    let (waits, until) = match (now.awaited, info.unknown_until.as_deref()) {
+        (0, None) => return format!("{what}; the next step is due"),
+        (0, Some(end)) => {
+            let waits = "waits for certificates that are not known".to_owned();
+            // Both are of one form, in which the earlier is the lesser.
+            (waits, due.map_or(end, |due| due.min(end)))
         }
-    }
+        (awaited, _) => {
+            let services = now.services.join(", ");
+            let waits = format!("waits for {awaited} certificates of {services}");
+            (waits, due.unwrap_or_default())
+        }
+    };
+    let waits = printer.paint(Tone::Warn, &waits);
+    format!("{what}; {waits}, until {until} at the latest")
 }
 
 #[cfg(test)]
@@ -186,6 +192,7 @@ mod tests {
             not_after: "2036-11-22T02:00:00Z".into(),
             roots: vec![root("ab", true), root("cd", false)],
             certificates: 3,
+            unknown_until: None,
             rotation: RotationInfo {
                 phase: phase.into(),
                 since: None,
@@ -210,5 +217,21 @@ mod tests {
         }
         assert!(shown(&info("retiring", 0), PLAIN).contains("next step is due"));
         assert!(shown(&info("steady", 0), PLAIN).contains("rotation      none"));
+    }
+
+    #[test]
+    fn certificates_that_are_not_known_are_waited_for() {
+        let mut info = info("spreading", 0);
+        info.unknown_until = Some("2026-11-22T20:00:00Z".into());
+        let text = shown(&info, PLAIN);
+        for part in [
+            "3 of workloads hold now; others that are not known may until 2026-11-22T20:00:00Z",
+            "waits for certificates that are not known, until 2026-11-22T20:00:00Z at the latest",
+        ] {
+            assert!(text.contains(part), "no {part:?} in {text}");
+        }
+        info.rotation.due = Some("2026-11-22T19:00:00Z".into());
+        let text = shown(&info, PLAIN);
+        assert!(text.contains("until 2026-11-22T19:00:00Z at"), "{text}");
     }
 }

@@ -79,6 +79,12 @@ impl Holders {
         self.unknown_until = self.unknown_until.max(Some(until));
     }
 
+    /// Until when there are certificates that are not known, if there are any now.
+    #[must_use]
+    pub fn unknown_until(&self, now: i64) -> Option<i64> {
+        self.unknown_until.filter(|until| *until >= now)
+    }
+
     /// Forgets one, because its holder has a newer one.
     pub fn remove(&mut self, serial: &str) {
         self.all.remove(serial);
@@ -130,7 +136,7 @@ impl Holders {
             _ => "",
         };
         Evidence {
-            complete: self.unknown_until.is_none_or(|until| until < now),
+            complete: self.unknown_until(now).is_none(),
             without_bundle: still()
                 .filter(|holder| holder.trusts.as_deref() != Some(bundle))
                 .count(),

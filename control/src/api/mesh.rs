@@ -158,18 +158,26 @@ pub(super) async fn rotate(
     Ok(Json(Reply::new(info(&mesh))))
 }
 
-/// Somebody would be without a connection.
+/// Somebody would be without a connection, or may be.
 fn refuse_early(mesh: &Mesh) -> Result<(), ApiError> {
     let standing = mesh.authority.standing();
-    if standing.awaited == 0 {
-        return Ok(());
-    }
-    let services: Vec<String> = standing.awaited_services.into_iter().take(20).collect();
+    let rotates = standing.phase != Phase::Steady;
+    let why = match (standing.awaited, standing.unknown_until) {
+        (0, Some(until)) if rotates => format!(
+            "certificates may hold until {} that are not known, as records of them were lost",
+            time(until)
+        ),
+        (0, _) => return Ok(()),
+        (awaited, _) => {
+            let services: Vec<String> = standing.awaited_services.into_iter().take(20).collect();
+            format!(
+                "{awaited} certificates are not there yet (of {})",
+                services.join(", ")
+            )
+        }
+    };
     let message = format!(
-        "{} certificates are not there yet (of {}): connections of their holders would fail; the step is taken by itself when \
-         they are, or with --force now",
-        standing.awaited,
-        services.join(", ")
+        "{why}: connections of their holders would fail; the step is taken by itself when that is over, or with --force now"
     );
     Err(ApiError::new(StatusCode::CONFLICT, "refused", message))
 }
@@ -195,6 +203,7 @@ fn info(mesh: &Mesh) -> AuthorityInfo {
         not_after: time(standing.not_after),
         roots: standing.roots.iter().map(root).collect(),
         certificates: standing.holders,
+        unknown_until: standing.unknown_until.map(time),
         rotation: RotationInfo {
             phase: phase.to_owned(),
             since: since.map(time),

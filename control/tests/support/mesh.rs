@@ -1,6 +1,6 @@
 //! A control plane with a mesh, whose clock may run fast, and workloads that join it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
@@ -131,9 +131,20 @@ impl House {
 
     /// Everything anew, with what is on disk.
     pub(crate) async fn restart(&mut self) {
+        self.restart_after(|_| {}).await;
+    }
+
+    /// Everything anew, with the roots that are on disk, and nothing of who holds a certificate.
+    pub(crate) async fn restart_without_records(&mut self) {
+        let lose = |dir: &Path| std::fs::remove_file(dir.join("weir.redb")).unwrap();
+        self.restart_after(lose).await;
+    }
+
+    async fn restart_after(&mut self, change: impl FnOnce(&Path)) {
         self.stop_serving();
         self.control.hand_over().await;
         self.control.stop();
+        change(self.dir.path());
         self.control = start(&self.settings, &self.dir, &self.world).await;
         self.serve_again().await;
     }

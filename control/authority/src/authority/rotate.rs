@@ -29,6 +29,9 @@ pub struct Standing {
     pub awaited_services: BTreeSet<String>,
     /// Certificates that hold now.
     pub holders: usize,
+    /// Until when certificates may hold that are not among them, as records were lost; in seconds since 1970. A rotation waits
+    /// for those, too.
+    pub unknown_until: Option<i64>,
     /// When the certificate that signs ends, in seconds since 1970.
     pub not_after: i64,
 }
@@ -115,6 +118,7 @@ impl Authority {
             awaited,
             awaited_services,
             holders: inner.holders.len(),
+            unknown_until: state.and(inner.holders.unknown_until(now)),
             not_after: inner.view.ca.not_after,
         }
     }

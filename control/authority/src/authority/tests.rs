@@ -456,9 +456,13 @@ fn with_lost_records_a_rotation_waits_for_a_lifetime() {
     place.pass(HOUR);
     let authority = place.open();
     authority.rotate_start().unwrap();
+    let end = NOW + HOUR + 24 * HOUR;
+    let standing = authority.standing();
+    assert_eq!((standing.awaited, standing.unknown_until), (0, Some(end)));
     place.pass(24 * HOUR);
     assert!(!authority.look().unwrap());
     place.pass(1);
+    assert_eq!(authority.standing().unknown_until, None);
     assert!(authority.look().unwrap());
 }
 
