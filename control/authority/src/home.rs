@@ -3,7 +3,7 @@
 //! `authority.json` is what counts. A root is written before it is named there, and taken away after it no longer is, so that a
 //! crash at any moment leaves a state that is whole; what nobody names is swept at the next start.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -158,14 +158,15 @@ impl Home {
     fn sweep(&mut self) {
         let named: Vec<String> = self.state.trusted().into_iter().map(Into::into).collect();
         self.roots.retain(|id, _| named.contains(id));
-        let there = stored(&self.dir).unwrap_or_default();
-        for id in there.iter().filter(|id| !named.contains(id)) {
-            let gone = weir_files::remove(&key_path(&self.dir, id))
-                .and_then(|()| weir_files::remove(&certificate_path(&self.dir, id)));
-            match gone {
-                Ok(()) => tracing::info!(root = id, "a root that is no longer used was removed"),
+        let there = written(&self.dir).unwrap_or_default();
+        for (id, path) in there.iter().filter(|(id, _)| !named.contains(id)) {
+            let path_shown = path.display();
+            match weir_files::remove(path) {
+                Ok(()) => {
+                    tracing::info!(root = id, path = %path_shown, "what is left of a root that is not used was removed");
+                }
                 Err(error) => {
-                    tracing::warn!(root = id, %error, "a root that is no longer used stays on disk")
+                    tracing::warn!(root = id, path = %path_shown, %error, "what is left of a root that is not used stays on disk");
                 }
             }
         }
@@ -220,19 +221,26 @@ fn read(dir: &Path, id: &str) -> Result<Ca, OpenError> {
 
 /// The roots whose certificate and key are there.
 fn stored(dir: &Path) -> io::Result<Vec<String>> {
-    let mut ids = Vec::new();
+    let ids: BTreeSet<String> = written(dir)?.into_iter().map(|(id, _)| id).collect();
+    let whole = |id: &String| key_path(dir, id).exists() && certificate_path(dir, id).exists();
+    Ok(ids.into_iter().filter(whole).collect())
+}
+
+/// All files of roots, with their ids: also of one that was never written whole, and what a write left beside its place.
+fn written(dir: &Path) -> io::Result<Vec<(String, PathBuf)>> {
+    let mut found = Vec::new();
     for entry in std::fs::read_dir(dir)? {
-        let name = entry?.file_name();
+        let entry = entry?;
+        let name = entry.file_name();
         let name = name.to_string_lossy();
-        let id = name
-            .strip_prefix("root-")
-            .and_then(|name| name.strip_suffix(".crt"));
-        if let Some(id) = id.filter(|id| key_path(dir, id).exists()) {
-            ids.push(id.to_owned());
+        let root = name.strip_prefix("root-");
+        if let Some((id, "crt" | "key" | "crt.new" | "key.new")) =
+            root.and_then(|name| name.split_once('.'))
+        {
+            found.push((id.to_owned(), entry.path()));
         }
     }
-    ids.sort();
-    Ok(ids)
+    Ok(found)
 }
 
 fn certificate_path(dir: &Path, id: &str) -> PathBuf {

@@ -114,9 +114,12 @@ fn a_crash_at_any_step_leaves_a_state_that_is_whole() {
     let home = open(&dir);
     assert_eq!(home.state.phase, Phase::Steady);
     assert!(!certificate_path(&dir, &coming).exists() && !key_path(&dir, &coming).exists());
-    // With only its key written.
-    std::fs::write(key_path(&dir, "00"), "half").unwrap();
-    assert_eq!(open(&dir).issuer().der(), &root);
+    // With only one of its files written, or a part of one.
+    for left in ["root-00.key", "root-00.crt", "root-00.key.new"] {
+        std::fs::write(dir.join(left), "half").unwrap();
+        assert_eq!(open(&dir).issuer().der(), &root);
+        assert!(!dir.join(left).exists(), "{left} is a key that nobody uses");
+    }
     // After the state no longer names the old root, before that was taken away.
     let mut home = open(&dir);
     let coming = home.prepare(NOW, &random).unwrap();
