@@ -282,17 +282,18 @@ impl Authority {
         let key = RequestedKey::read(asked.csr)?;
         let digest = key.digest();
         redemption.key = &digest;
-        let (issued, before, change) = {
+        let (issued, redeemed, change) = {
             let mut inner = self.lock();
             inner.tokens.check(&redemption)?;
             let (issued, mut change) = self.sign(&inner, &service, &key, None)?;
-            let (before, after) = inner.tokens.redeem(&redemption)?;
-            change.push((format!("{TOKENS}{}", after.id), Some(json(&after))));
-            (issued, before, change)
+            let redeemed = inner.tokens.redeem(&redemption)?;
+            let (_, after) = &redeemed;
+            change.push((format!("{TOKENS}{}", after.id), Some(json(after))));
+            (issued, redeemed, change)
         };
         if let Err(error) = self.records.change(change).await {
             // No certificate leaves, so the token may still be used, if only by who finds it unused on disk.
-            self.lock().tokens.insert(before);
+            self.lock().tokens.restore(redeemed);
             return Err(error.into());
         }
         Ok(self.note(issued, &[]))

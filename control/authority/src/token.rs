@@ -230,8 +230,8 @@ impl Tokens {
         }
     }
 
-    /// Uses a token: from now on no other key gets anything for it. What it was before comes back, for the case that this cannot
-    /// be kept.
+    /// Uses a token: from now on no other key gets anything for it. What it was before comes back, and what it is now, for the case
+    /// that this cannot be kept.
     ///
     /// # Errors
     /// [`TokenRefused`].
@@ -248,6 +248,15 @@ impl Tokens {
             from: asked.from.to_owned(),
         });
         Ok((before, token.clone()))
+    }
+
+    /// Takes back what [`Tokens::redeem`] did, unless something else became of the token meanwhile.
+    pub fn restore(&mut self, (before, after): (Token, Token)) {
+        if let Some(token) = self.0.get_mut(&before.id)
+            && *token == after
+        {
+            *token = before;
+        }
     }
 
     fn find(&self, text: &TokenText) -> Result<&Token, TokenRefused> {

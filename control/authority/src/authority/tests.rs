@@ -26,6 +26,8 @@ fn block_on<T>(future: impl Future<Output = T>) -> T {
 struct Disk {
     values: Mutex<BTreeMap<String, Vec<u8>>>,
     full: AtomicBool,
+    /// For the next change alone, and it takes its time to find out.
+    full_once: AtomicBool,
 }
 
 impl Records for Disk {
@@ -37,6 +39,13 @@ impl Records for Disk {
     fn change(&self, change: Change) -> BoxFuture<'_, Result<(), RecordsError>> {
         if self.full.load(SeqCst) {
             return async { Err(RecordsError("no room".into())) }.boxed();
+        }
+        if self.full_once.swap(false, SeqCst) {
+            return async {
+                tokio::task::yield_now().await;
+                Err(RecordsError("no room".into()))
+            }
+            .boxed();
         }
         let mut values = self.values.lock().unwrap();
         for (key, value) in change {
@@ -522,6 +531,34 @@ fn a_token_that_was_revoked_is_gone_unless_the_disk_says_otherwise() {
         Err(Refused::Token(TokenRefused::Unknown))
     ));
     assert!(block_on(authority.revoke_token(&id)).is_err());
+}
+
+#[test]
+fn a_token_that_is_revoked_while_the_disk_refuses_it_stays_revoked() {
+    let place = Place::new();
+    let authority = place.open();
+    let text = token(&authority, "shop");
+    let id = authority.tokens()[0].id.clone();
+    let request = csr(&key());
+    let asked = Asked {
+        csr: &request,
+        service: "shop",
+        token: &text,
+        shown: None,
+        from: IpAddr::from([10, 0, 0, 1]),
+    };
+    place.disk.full_once.store(true, SeqCst);
+    let both = async {
+        futures_util::future::join(authority.issue(&asked), authority.revoke_token(&id)).await
+    };
+    let (issued, revoked) = block_on(both);
+    assert_eq!(word(issued), "cannot_keep");
+    revoked.unwrap();
+    assert!(authority.tokens().is_empty());
+    assert_eq!(
+        word(ask(&authority, &request, "shop", &text, None)),
+        "wrong_token"
+    );
 }
 
 #[test]
