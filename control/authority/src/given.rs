@@ -26,6 +26,8 @@ pub(crate) struct Contents {
 pub(crate) struct Given {
     pub(crate) ca: Ca,
     pub(crate) roots: Vec<CertificateDer<'static>>,
+    /// How it comes that others can read the key, if they can.
+    pub(crate) exposed: Option<OpenError>,
 }
 
 /// Reads the files.
@@ -69,6 +71,10 @@ pub(crate) fn build(
     let given = Given {
         ca: Ca::of(chain, key)?,
         roots,
+        // Of a secret that somebody else puts there, its mode may be no choice of who runs this: no reason to stop.
+        exposed: files::check_private(&files.key, "600")
+            .err()
+            .map(|error| OpenError::file(&files.key, error)),
     };
     let chained = probe(&given, domain, now, random);
     chained.map_err(|why| OpenError::Chain {

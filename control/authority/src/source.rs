@@ -10,7 +10,7 @@ use weir_config::spiffe::bundle_digest;
 
 use crate::ca::{Ca, Random, Wanted, fingerprint, fresh_key, hex, validity};
 use crate::error::OpenError;
-use crate::given::{self, Contents};
+use crate::given::{self, Contents, Given};
 use crate::home::{Home, Opening};
 use crate::rotation::State;
 
@@ -158,7 +158,7 @@ impl Source {
             seen,
             refused: None,
         };
-        Ok((source, View::new(Arc::new(built.ca), built.roots, None)))
+        Ok((source, view_of_files(built)))
     }
 
     /// Where a rotation is; `None` where files say what is trusted.
@@ -192,7 +192,7 @@ impl Source {
             }
             let built = given::build(files, &contents, domain, now, random)?;
             *seen = contents;
-            Ok(Some(View::new(Arc::new(built.ca), built.roots, None)))
+            Ok(Some(view_of_files(built)))
         });
         match read {
             Ok(view) => {
@@ -209,6 +209,14 @@ impl Source {
             }
         }
     }
+}
+
+/// What files put in force.
+fn view_of_files(given: Given) -> View {
+    if let Some(exposed) = &given.exposed {
+        tracing::warn!("mesh.ca.key: {exposed}; whoever has it can be every service of the mesh");
+    }
+    View::new(Arc::new(given.ca), given.roots, None)
 }
 
 /// What a directory's state puts in force. The root that signs is also signed by the other, while there is one: tokens that name

@@ -1,3 +1,4 @@
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
 use rcgen::{
@@ -91,6 +92,19 @@ fn a_root_of_ones_own_signs() {
         let given = build_of(&files).unwrap();
         assert_eq!(given.roots, given.ca.chain);
     }
+}
+
+#[test]
+fn a_key_that_others_can_read_is_named_and_taken() {
+    let dir = tempfile::tempdir().unwrap();
+    let files = root(dir.path(), &Kind::default());
+    let exposed = |mode| {
+        std::fs::set_permissions(&files.key, PermissionsExt::from_mode(mode)).unwrap();
+        build_of(&files).unwrap().exposed.map(|why| why.to_string())
+    };
+    let why = exposed(0o644).unwrap();
+    assert!(why.contains("ca.key") && why.contains("chmod 600"), "{why}");
+    assert_eq!(exposed(0o600), None);
 }
 
 #[test]
