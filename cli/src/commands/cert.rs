@@ -124,20 +124,32 @@ fn shown(info: &AuthorityInfo, printer: Printer) -> String {
             root.not_after
         );
     }
-    let unknown = info.unknown_until.as_ref().map_or_else(String::new, |end| {
-        let unknown = format!("others that are not known may until {end}");
-        format!("; {}", printer.paint(Tone::Warn, &unknown))
-    });
     let _ = writeln!(
         out,
-        "certificates  {} of workloads hold now{unknown}",
-        info.certificates
+        "certificates  {} of workloads hold now{}",
+        info.certificates,
+        not_kept(info, printer)
     );
     let _ = writeln!(out, "rotation      {}", rotation(info, printer));
     if let Some(problem) = &info.problem {
         let _ = writeln!(out, "{}", printer.paint(Tone::Bad, problem));
     }
     out
+}
+
+/// What of the certificates is not on disk, or not known.
+fn not_kept(info: &AuthorityInfo, printer: Printer) -> String {
+    let unwritten = match info.unwritten {
+        0 => None,
+        some => Some(format!(
+            "{some} of them are not written down, see to the disk"
+        )),
+    };
+    let unknown = info.unknown_until.as_ref();
+    let unknown = unknown.map(|end| format!("others that are not known may until {end}"));
+    let all = unwritten.into_iter().chain(unknown);
+    all.map(|what| format!("; {}", printer.paint(Tone::Warn, &what)))
+        .collect()
 }
 
 fn rotation(info: &AuthorityInfo, printer: Printer) -> String {
@@ -192,6 +204,7 @@ mod tests {
             not_after: "2036-11-22T02:00:00Z".into(),
             roots: vec![root("ab", true), root("cd", false)],
             certificates: 3,
+            unwritten: 0,
             unknown_until: None,
             rotation: RotationInfo {
                 phase: phase.into(),
@@ -223,9 +236,11 @@ mod tests {
     fn certificates_that_are_not_known_are_waited_for() {
         let mut info = info("spreading", 0);
         info.unknown_until = Some("2026-11-22T20:00:00Z".into());
+        info.unwritten = 2;
         let text = shown(&info, PLAIN);
         for part in [
-            "3 of workloads hold now; others that are not known may until 2026-11-22T20:00:00Z",
+            "3 of workloads hold now; 2 of them are not written down",
+            "; others that are not known may until 2026-11-22T20:00:00Z",
             "waits for certificates that are not known, until 2026-11-22T20:00:00Z at the latest",
         ] {
             assert!(text.contains(part), "no {part:?} in {text}");

@@ -1,6 +1,7 @@
 //! The whole: asked for certificates and tokens, told to rotate, looked at from time to time.
 
 mod kept;
+mod owed;
 pub(crate) mod rotate;
 pub(crate) mod tokens;
 
@@ -24,6 +25,7 @@ use crate::refused::Refused;
 use crate::source::{ServerCertificate, Source, View};
 use crate::token::{Redemption, TokenText, Tokens};
 use kept::{Kept, LEAVES, TOKENS, json};
+use owed::Owed;
 
 /// Where the roots are, in the state directory.
 const DIR: &str = "mesh";
@@ -64,8 +66,7 @@ struct Inner {
     view: Arc<View>,
     tokens: Tokens,
     holders: Holders,
-    /// Serial numbers of those that are no longer among the holders, and are still written down.
-    forgotten: Vec<String>,
+    owed: Owed,
     attempts: Attempts,
 }
 
@@ -148,14 +149,21 @@ impl Authority {
         if let (Some(since), Some(state)) = (kept.unknown_before, source.state()) {
             holders.unknown(state.last_end(since));
         }
-        let inner = Inner {
+        if let Source::Made(home) = &source
+            && !kept.first
+            && !home.is_whole()
+        {
+            holders.unknown(home.state.last_end(now));
+        }
+        let mut inner = Inner {
             source,
             view: Arc::new(view),
             tokens: kept.tokens,
             holders,
-            forgotten: Vec::new(),
+            owed: Owed::default(),
             attempts: Attempts::default(),
         };
+        inner.settle(now);
         Ok(Self {
             mesh,
             records,
@@ -226,8 +234,9 @@ impl Authority {
     pub fn bundle(&self, shown: Option<&Shown>, have: &str) -> Bundle {
         let mut inner = self.lock();
         if let Some(shown) = shown {
-            let before = inner.holders.trusts(&shown.serial, have);
-            inner.forgotten.extend(before);
+            if let Some(before) = inner.holders.trusts(&shown.serial, have) {
+                inner.owed.forget(before);
+            }
         }
         let going = shown.is_some_and(|shown| inner.is_of_going(&shown.serial));
         Bundle {
@@ -239,7 +248,8 @@ impl Authority {
 
     /// Hands out a certificate, for a token or to somebody that has one already.
     ///
-    /// A token is used up, and the certificate written down, on disk before this returns.
+    /// A token is used up, and the certificate written down, on disk before this returns. A certificate that was renewed goes out also
+    /// when the disk takes nothing.
     ///
     /// # Errors
     /// [`Refused`].
@@ -318,7 +328,9 @@ impl Authority {
         };
         let gone = replaced.iter();
         change.extend(gone.map(|serial| (format!("{LEAVES}{serial}"), None)));
-        self.records.change(change).await?;
+        if let Err(error) = self.records.change(change).await {
+            self.owe(&issued, &replaced, &error);
+        }
         Ok(self.note(issued, &replaced))
     }
 
@@ -365,6 +377,7 @@ impl Authority {
         let mut inner = self.lock();
         for serial in replaced {
             inner.holders.remove(serial);
+            inner.owed.unwritten.remove(serial);
         }
         inner.holders.insert(signed.serial, signed.holder);
         Issued {

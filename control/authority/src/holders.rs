@@ -85,6 +85,12 @@ impl Holders {
         self.unknown_until.filter(|until| *until >= now)
     }
 
+    /// Who holds that one.
+    #[must_use]
+    pub fn get(&self, serial: &str) -> Option<&Holder> {
+        self.all.get(serial)
+    }
+
     /// Forgets one, because its holder has a newer one.
     pub fn remove(&mut self, serial: &str) {
         self.all.remove(serial);

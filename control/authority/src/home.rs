@@ -19,6 +19,9 @@ use crate::files;
 use crate::rotation::{Phase, State};
 
 const STATE: &str = "authority.json";
+/// There for as long as every certificate that was signed is written down. A disk that is full lets it be taken away, where nothing
+/// could be added.
+const WHOLE: &str = "records-whole";
 /// Digits of a root's fingerprint that name it.
 pub(crate) const ID: usize = 16;
 
@@ -169,6 +172,23 @@ impl Home {
                     tracing::warn!(root = id, path = %path_shown, %error, "what is left of a root that is not used stays on disk");
                 }
             }
+        }
+    }
+
+    /// Whether every certificate that was signed is written down.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.dir.join(WHOLE).exists()
+    }
+
+    /// Says for after a restart whether it is.
+    ///
+    /// # Errors
+    /// When the disk does not take that.
+    pub(crate) fn set_whole(&self, whole: bool) -> io::Result<()> {
+        let path = self.dir.join(WHOLE);
+        match whole {
+            true => weir_files::replace(&path, b""),
+            false => weir_files::remove(&path),
         }
     }
 

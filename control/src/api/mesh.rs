@@ -203,6 +203,7 @@ fn info(mesh: &Mesh) -> AuthorityInfo {
         not_after: time(standing.not_after),
         roots: standing.roots.iter().map(root).collect(),
         certificates: standing.holders,
+        unwritten: standing.unwritten,
         unknown_until: standing.unknown_until.map(time),
         rotation: RotationInfo {
             phase: phase.to_owned(),

@@ -26,6 +26,7 @@ pub(crate) fn text(shared: &Shared, out: &mut String) {
     const REFUSED: &str = "weir_mesh_issue_refused_total";
     const ASKED: &str = "weir_mesh_trust_questions_total";
     const HOLDERS: &str = "weir_mesh_certificates";
+    const UNWRITTEN: &str = "weir_mesh_certificates_unwritten";
     const AWAITED: &str = "weir_mesh_rotation_awaited";
     let Some(mesh) = &shared.mesh else {
         return;
@@ -61,6 +62,13 @@ pub(crate) fn text(shared: &Shared, out: &mut String) {
         "Certificates of workloads that hold now.",
     );
     line(out, HOLDERS, &[], standing.holders);
+    family(
+        out,
+        UNWRITTEN,
+        "gauge",
+        "Certificates that were renewed and are not written down, because the disk takes nothing.",
+    );
+    line(out, UNWRITTEN, &[], standing.unwritten);
     family(
         out,
         AWAITED,

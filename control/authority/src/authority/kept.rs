@@ -18,6 +18,8 @@ pub(super) struct Kept {
     pub(super) holders: Holders,
     /// Certificates that were signed until then are not all written down.
     pub(super) unknown_before: Option<i64>,
+    /// Nothing was signed before.
+    pub(super) first: bool,
 }
 
 impl Kept {
@@ -30,6 +32,7 @@ impl Kept {
             tokens: Tokens::default(),
             holders: Holders::default(),
             unknown_before: None,
+            first: false,
         };
         let mut since = None;
         for (key, value) in records.load().await? {
@@ -48,6 +51,7 @@ impl Kept {
         let since = match since {
             Some(since) => since,
             None => {
+                kept.first = made_now;
                 let since = if made_now { i64::MIN } else { now };
                 records
                     .change(vec![(SINCE.to_owned(), Some(json(&since)))])

@@ -29,6 +29,8 @@ pub struct Standing {
     pub awaited_services: BTreeSet<String>,
     /// Certificates that hold now.
     pub holders: usize,
+    /// How many of those are not written down, because the disk takes nothing.
+    pub unwritten: usize,
     /// Until when certificates may hold that are not among them, as records were lost; in seconds since 1970. A rotation waits
     /// for those, too.
     pub unknown_until: Option<i64>,
@@ -118,6 +120,7 @@ impl Authority {
             awaited,
             awaited_services,
             holders: inner.holders.len(),
+            unwritten: inner.owed.unwritten.len(),
             unknown_until: state.and(inner.holders.unknown_until(now)),
             not_after: inner.view.ca.not_after,
         }

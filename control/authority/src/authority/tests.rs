@@ -476,6 +476,64 @@ fn with_lost_records_a_rotation_waits_for_a_lifetime() {
 }
 
 #[test]
+fn with_a_full_disk_certificates_are_renewed_and_written_down_later() {
+    let place = Place::new();
+    let authority = place.open();
+    let (first, text) = (join(&authority, "shop"), token(&authority, "shop"));
+    place.disk.full.store(true, SeqCst);
+    let mut shown = who(&authority, &first);
+    for _ in 0..3 {
+        let next = ask(&authority, &csr(&key()), "shop", "", Some(&shown)).unwrap();
+        shown = who(&authority, &next);
+        report(&authority, &shown);
+    }
+    assert_eq!(
+        word(ask(&authority, &csr(&key()), "shop", &text, None)),
+        "cannot_keep",
+        "a token would be good again after a restart"
+    );
+    let standing = authority.standing();
+    assert_eq!((standing.holders, standing.unwritten), (1, 1));
+    assert!(block_on(authority.sweep()).is_err());
+    // A rotation waits for it as for any other.
+    place.disk.full.store(false, SeqCst);
+    authority.rotate_start().unwrap();
+    place.pass(SETTLE);
+    assert_eq!(authority.standing().awaited, 1);
+    assert!(!authority.look().unwrap());
+    authority.rotate_abort().unwrap();
+    block_on(authority.sweep()).unwrap();
+    assert_eq!(authority.standing().unwritten, 0);
+    drop(authority);
+    let standing = place.open().standing();
+    assert_eq!((standing.holders, standing.unknown_until), (1, None));
+}
+
+#[test]
+fn who_was_renewed_and_not_written_down_is_waited_for_after_a_restart() {
+    let place = Place::new();
+    let authority = place.open();
+    let shown = who(&authority, &join(&authority, "shop"));
+    assert_eq!(place.open().standing().unknown_until, None);
+    place.disk.full.store(true, SeqCst);
+    ask(&authority, &csr(&key()), "shop", "", Some(&shown)).unwrap();
+    drop(authority);
+    place.disk.full.store(false, SeqCst);
+    let authority = place.open();
+    let end = NOW + 24 * HOUR;
+    assert_eq!(authority.standing().unknown_until, Some(end));
+    block_on(authority.sweep()).unwrap();
+    assert_eq!(
+        place.open().standing().unknown_until,
+        Some(end),
+        "that the disk is well makes nobody known"
+    );
+    place.pass(24 * HOUR + 1);
+    block_on(authority.sweep()).unwrap();
+    assert_eq!(place.open().standing().unknown_until, None);
+}
+
+#[test]
 fn a_token_from_before_leads_to_the_control_plane_while_its_root_is_trusted() {
     let place = Place::new();
     let authority = place.open();

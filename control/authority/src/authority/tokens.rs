@@ -4,7 +4,7 @@ use weir_config::model::{ServiceName, SpiffeId};
 
 use super::Authority;
 use super::kept::{LEAVES, TOKENS, json};
-use crate::records::RecordsError;
+use crate::records::{Change, RecordsError};
 use crate::token::{CreateRefused, Token, TokenText};
 
 /// Why no token was made or taken away.
@@ -73,34 +73,36 @@ impl Authority {
         Ok(token)
     }
 
-    /// Forgets tokens that nobody needs to see any more, and certificates that have ended.
+    /// Forgets tokens that nobody needs to see any more, and certificates that have ended; writes down what could not be before.
     ///
     /// # Errors
     /// When this cannot be written; it is tried again the next time.
     pub async fn sweep(&self) -> Result<(), RecordsError> {
         let now = (self.world.now)();
-        let (tokens, leaves) = {
+        let (tokens, leaves, unwritten) = {
             let inner = self.lock();
             let mut leaves = inner.holders.ended(now);
-            leaves.extend(inner.forgotten.iter().cloned());
-            (inner.tokens.old(now), leaves)
+            leaves.extend(inner.owed.forgotten.iter().cloned());
+            (inner.tokens.old(now), leaves, inner.unwritten(now))
         };
-        if tokens.is_empty() && leaves.is_empty() {
-            return Ok(());
-        }
         let keys = tokens.iter().map(|id| format!("{TOKENS}{id}"));
         let keys = keys.chain(leaves.iter().map(|serial| format!("{LEAVES}{serial}")));
-        self.records
-            .change(keys.map(|key| (key, None)).collect())
-            .await?;
+        let gone = keys.map(|key| (key, None));
+        let change: Change = gone.chain(unwritten.iter().cloned()).collect();
+        if !change.is_empty() {
+            self.records.change(change).await?;
+        }
         let mut inner = self.lock();
         for id in &tokens {
             inner.tokens.remove(id);
         }
         for serial in &leaves {
             inner.holders.remove(serial);
+            inner.owed.unwritten.remove(serial);
+            inner.owed.forgotten.remove(serial);
         }
-        inner.forgotten.retain(|serial| !leaves.contains(serial));
+        inner.written(&unwritten);
+        inner.settle(now);
         Ok(())
     }
 }

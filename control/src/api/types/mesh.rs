@@ -48,6 +48,8 @@ pub struct AuthorityInfo {
     pub roots: Vec<AuthorityRoot>,
     /// Certificates of workloads that hold now.
     pub certificates: usize,
+    /// How many of those are not written down, because the disk takes nothing.
+    pub unwritten: usize,
     /// Until when others may hold that are not known, as records were lost: a rotation waits for those, too.
     pub unknown_until: Option<String>,
     pub rotation: RotationInfo,
