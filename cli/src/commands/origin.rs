@@ -167,7 +167,7 @@ fn serve(
                 ending.next().await;
                 stop.cancel();
                 ending.next().await;
-                std::process::exit(i32::from(Exit::Failure as u8));
+                std::process::exit(i32::from(Exit::Failure.code()));
             });
         }
         let workers = workers

@@ -33,7 +33,10 @@ Examples:
 
 It shares the app's network namespace (Compose: network_mode: \"service:shop\"). Others reach the app through it, over mTLS,
 on port 15006. The app reaches other services by their names through http://127.0.0.1:15001, or, after --init, as if
-there were no sidecar. The token serves once: the certificate it gets is renewed by itself, and kept in the state directory.";
+there were no sidecar. The token serves once: the certificate it gets is renewed by itself, and kept in the state directory.
+
+Exit codes: those of every command; with --wait those of COMMAND, 128+N if signal N ended it, 127 if there is no such program,
+126 if it cannot be executed.";
 
 /// A proxy beside one service of the mesh: mTLS in and out, and who may call
 #[derive(Debug, Args)]
@@ -100,7 +103,7 @@ pub(crate) struct SidecarArgs {
     /// With --transparent: what becomes of connections to addresses that no service has
     #[arg(long, value_name = "WHAT", value_enum, default_value = "pass")]
     unknown: Unknown,
-    /// Start COMMAND once the sidecar is ready, and end with it
+    /// Start COMMAND once the sidecar is ready, and end as it ends: with its exit code
     #[arg(long, requires = "command", conflicts_with = "init")]
     wait: bool,
     /// Have the kernel redirect the app's connections, and end; needs NET_ADMIN

@@ -198,15 +198,15 @@ async fn serve_app(
         return Ok(None);
     };
     tokio::select! {
-        status = app.ended() => Ok(Some(app::exit_of(status?))),
+        status = app.ended() => Ok(Some(app.exit_of(status))),
         signal = ending.next() => {
-            tracing::info!("{signal}: the app is told to end, and served until it has; once more leaves at once");
+            tracing::info!("{signal}: the app is told to end, and served until it has; once more kills it");
             handle.set_draining();
             tokio::select! {
                 exit = app.end(drain) => Ok(Some(exit)),
                 signal = ending.next() => {
-                    tracing::warn!("{signal} again: leaving at once");
-                    Ok(Some(Exit::Failure))
+                    tracing::warn!("{signal} again: the app is killed");
+                    Ok(Some(app.kill().await))
                 }
             }
         }

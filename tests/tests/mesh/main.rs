@@ -9,3 +9,4 @@ mod renews;
 mod rules;
 mod strangers;
 mod streams;
+mod wait;

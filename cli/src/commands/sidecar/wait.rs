@@ -36,5 +36,5 @@ pub(super) fn for_another(admin: &AdminAddress, command: &[String]) -> Outcome {
         .ok_or_else(|| Failure::new(Exit::Usage, "there is no command behind --"))?;
     // Returns only where it cannot be.
     let error = Command::new(program).args(arguments).exec();
-    Err(Failure::runtime(format!("{program}: {error}")).help("check the path behind --"))
+    Err(Failure::not_started(program, &error))
 }
