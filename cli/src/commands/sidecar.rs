@@ -166,7 +166,7 @@ struct RedirectArgs {
     /// Ports that others reach through the sidecar [default: that of --app]
     #[arg(long, value_name = "PORTS", value_delimiter = ',', requires = "init")]
     ports: Vec<u16>,
-    /// Ports that the app reaches without the sidecar
+    /// Ports that the app reaches without the sidecar, beside 53 (DNS)
     #[arg(long, value_name = "PORTS", value_delimiter = ',', requires = "init")]
     exclude_ports: Vec<u16>,
     /// Networks that the app reaches without the sidecar

@@ -29,11 +29,14 @@ pub(crate) struct Rules {
     pub(crate) ports: Vec<u16>,
     /// The user that the sidecar runs as: what that one connects to is left alone.
     pub(crate) user: u32,
-    /// Ports of others that the app reaches without the sidecar.
+    /// Ports of others that the app reaches without the sidecar, beside [`DNS`].
     pub(crate) exclude_ports: Vec<u16>,
     /// Networks that it reaches without the sidecar.
     pub(crate) exclude: Vec<Network>,
 }
+
+/// What a name resolves to says which service is meant, so resolvers are asked as they always were, over TCP, too.
+pub(super) const DNS: u16 = 53;
 
 /// The numbers of these protocols.
 const TCP: u8 = 6;
@@ -158,6 +161,12 @@ impl Rules {
         }
     }
 
+    /// Ports of others that are not redirected.
+    pub(super) fn ports_left_alone(&self) -> impl Iterator<Item = u16> + '_ {
+        let others = self.exclude_ports.iter().copied();
+        std::iter::once(DNS).chain(others.filter(|port| *port != DNS))
+    }
+
     pub(super) fn install(&self) -> Batch {
         let batch = remove().say(Kind::NewTable, &table());
         self.coming_in(self.going_out(batch))
@@ -172,8 +181,8 @@ impl Rules {
         for network in &self.exclude {
             batch = rule(batch, "output", &leaving(to_network(network)));
         }
-        for port in &self.exclude_ports {
-            batch = rule(batch, "output", &leaving(to_port(*port)));
+        for port in self.ports_left_alone() {
+            batch = rule(batch, "output", &leaving(to_port(port)));
         }
         let mut all = Vec::from(is(Meta::TransportProtocol, &[TCP]));
         all.extend(Expression::redirect(self.outbound));

@@ -29,7 +29,7 @@ impl Rules {
             };
             format!("{family} daddr {network} return")
         }));
-        let ports = self.exclude_ports.iter();
+        let ports = self.ports_left_alone();
         lines.extend(ports.map(|port| format!("tcp dport {port} return")));
         lines.push(format!("meta l4proto tcp redirect to :{}", self.outbound));
         lines
@@ -84,7 +84,7 @@ mod tests {
             interception: Interception::Redirect,
             ports: vec![8000],
             user: 1337,
-            exclude_ports: vec![5432],
+            exclude_ports: vec![53, 5432],
             exclude: vec!["10.9.0.0/16".parse().unwrap()],
         };
         let text = rules.text();
@@ -93,11 +93,13 @@ mod tests {
             at("meta skuid 1337 return"),
             at("oif \"lo\" return"),
             at("ip daddr 10.9.0.0/16 return"),
+            at("tcp dport 53 return"),
             at("tcp dport 5432 return"),
             at("redirect to :15001"),
             at("tcp dport 8000 redirect to :15006"),
         ];
         assert!(order.is_sorted(), "{text}");
+        assert_eq!(text.matches("dport 53 ").count(), 1, "{text}");
     }
 
     #[test]
@@ -114,6 +116,7 @@ mod tests {
         let text = rules.text();
         let at = |part: &str| text.find(part).unwrap_or_else(|| panic!("{part}: {text}"));
         let order = [
+            at("tcp dport 53 return"),
             at("type filter hook prerouting"),
             at("iif \"lo\" return"),
             at("tcp dport 8000 tproxy to :15006 accept"),

@@ -63,3 +63,14 @@ fn what_the_kernel_is_told_is_what_is_printed() {
         assert_eq!(nft(&namespace, TABLE), told, "after another");
     }
 }
+
+#[test]
+fn dns_is_left_alone_unasked() {
+    let Some(namespace) = Namespace::new() else {
+        return;
+    };
+    init(&namespace, &["--app", "127.0.0.1:8000"]);
+    let told = nft(&namespace, TABLE);
+    let at = |part: &str| told.find(part).unwrap_or_else(|| panic!("{part}: {told}"));
+    assert!(at("tcp dport 53 return") < at("redirect to :15001"));
+}

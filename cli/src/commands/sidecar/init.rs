@@ -39,7 +39,7 @@ pub(super) fn run(sidecar: &SidecarArgs) -> Outcome {
     redirect::install(&rules).map_err(|error| explain(&error, rules.interception))?;
     let (outbound, inbound) = (rules.outbound, rules.inbound);
     print(&format!(
-        "the app's connections go to :{outbound}, those to {} to :{inbound}; user {} and loopback are left alone\n",
+        "the app's connections go to :{outbound}, those to {} to :{inbound}; user {}, loopback and DNS are left alone\n",
         rules
             .ports
             .iter()
