@@ -163,7 +163,10 @@ struct RedirectArgs {
     /// The user that the sidecar runs as: what it connects to is left alone
     #[arg(long, value_name = "UID", default_value = "65532", requires = "init")]
     user: u32,
-    /// Ports that others reach through the sidecar [default: that of --app]
+    /// Ports that others reach through the sidecar, which all lead to --app [default: its port]
+    ///
+    /// Whichever of them is connected to, the sidecar passes it on to --app, which is one address. Ports of the app that are
+    /// not named are reached as they are, in plain text.
     #[arg(long, value_name = "PORTS", value_delimiter = ',', requires = "init")]
     ports: Vec<u16>,
     /// Ports that the app reaches without the sidecar, beside 53 (DNS)
