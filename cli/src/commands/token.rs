@@ -1,5 +1,7 @@
 //! `weir token`: what a workload gets its first certificate with.
 
+use std::time::{Duration, Instant};
+
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 use weir_config::model::ServiceName;
@@ -7,15 +9,21 @@ use weir_control::api::types::{MeshToken, MeshTokens, NewToken};
 
 use crate::client::{Client, block_on, read};
 use crate::commands::explain::encode;
-use crate::exit::{Exit, Outcome};
+use crate::exit::{Exit, Failure, Outcome};
 use crate::output::{Cell, Printer, Table, Tone, print};
+use crate::units;
 
 const PATH: &str = "/api/v1/mesh/tokens";
+/// How long is waited where no time is given.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// Between two tries.
+const PAUSE: Duration = Duration::from_millis(100);
 
 const HELP: &str = "\
 Examples:
   weir token create --service shop                    # the token and nothing else on stdout
   weir token create --service shop --ttl 10m > token
+  weir token create --service shop --wait             # by a script that has just started the control plane
   weir token list
   weir token revoke 3f2a0c1b9d7e
 
@@ -41,6 +49,9 @@ enum TokenCommand {
         /// How long it is good: 1m to 720h
         #[arg(long, value_name = "TIME", default_value = "1h")]
         ttl: String,
+        /// Wait for a control plane that is starting [default time: 30s]
+        #[arg(long, value_name = "TIME", num_args = 0..=1, require_equals = true, value_parser = units::duration)]
+        wait: Option<Option<Duration>>,
     },
     /// Tokens that are good, and those that were lately
     #[command(after_help = "Example:\n  weir token list")]
@@ -57,7 +68,10 @@ enum TokenCommand {
 pub(crate) fn run(args: &TokenArgs, client: &Client, printer: Printer) -> Outcome {
     let value: Value = block_on(async {
         match &args.command {
-            TokenCommand::Create { service, ttl } => {
+            TokenCommand::Create { service, ttl, wait } => {
+                if let Some(patience) = wait {
+                    answered(client, patience.unwrap_or(PATIENCE)).await?;
+                }
                 let body = json!({ "service": service.as_str(), "ttl": ttl, "by": "cli" });
                 client.post(PATH, &body).await
             }
@@ -98,6 +112,18 @@ pub(crate) fn run(args: &TokenArgs, client: &Client, printer: Printer) -> Outcom
         }
     }
     Ok(Exit::Ok)
+}
+
+/// Waits until somebody answers, at most so long.
+async fn answered(client: &Client, patience: Duration) -> Result<(), Failure> {
+    let deadline = Instant::now() + patience;
+    loop {
+        match client.look("/live").await {
+            Ok(_) => return Ok(()),
+            Err(failure) if Instant::now() >= deadline => return Err(failure),
+            Err(_) => tokio::time::sleep(PAUSE).await,
+        }
+    }
 }
 
 fn table(tokens: &[MeshToken]) -> Table {

@@ -15,12 +15,17 @@ use weir_tests::tls::Connector;
 use weir_tests::wait::{eventually, within};
 use weir_tests::weir::Weir;
 
-/// `docker-compose`, or the plugin that took its place.
-pub(crate) fn compose(args: &[&str], envs: &[(&str, &str)]) -> Output {
-    let standalone = Command::new("docker-compose")
+/// Whether there is `docker-compose`, and not the plugin that took its place.
+pub(crate) fn standalone() -> bool {
+    Command::new("docker-compose")
         .arg("version")
         .output()
-        .is_ok_and(|o| o.status.success());
+        .is_ok_and(|o| o.status.success())
+}
+
+/// `docker-compose`, or the plugin that took its place.
+pub(crate) fn compose(args: &[&str], envs: &[(&str, &str)]) -> Output {
+    let standalone = standalone();
     let mut command = if standalone {
         Command::new("docker-compose")
     } else {

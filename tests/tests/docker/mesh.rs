@@ -1,5 +1,5 @@
-//! What the README of `examples/mesh` runs: two plain services, and then mTLS between them, with the kernel's redirection and bytes
-//! caught on the bridge.
+//! What docs/mesh.md runs in `examples/mesh`: two plain services, and then mTLS between them, with the kernel's redirection and
+//! bytes caught on the bridge.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
@@ -14,7 +14,7 @@ use weir_tests::docker::{SOCKET, available, image, unique};
 use weir_tests::ports;
 use weir_tests::wait::{eventually, within};
 
-use super::examples::{compose, said};
+use super::examples::{compose, said, standalone};
 
 /// Longer than the first start of six containers takes on a machine that does other things, too.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -109,14 +109,22 @@ impl Example {
         self.meshed(&[&["exec", "-T", "control", "/weir"], args].concat())
     }
 
-    /// `weir token create --service NAME > NAME.token`
-    fn token(&self, service: &str) {
-        let told = self.weir(&["token", "create", "--service", service]);
-        let token = told
-            .lines()
-            .find(|line| line.starts_with("weir."))
-            .expect("a token");
-        std::fs::write(self.file(&format!("{service}.token")), token).expect("write the token");
+    /// Runs lines as they stand, one after another as a shell does with what is pasted into it, until one fails.
+    fn paste(&self, lines: &[String]) {
+        let mut script = String::new();
+        if standalone() {
+            script.push_str("docker() { shift; docker-compose \"$@\"; }\n");
+        }
+        script.push_str(&lines.join("\n"));
+        let output = Command::new("sh")
+            .args(["-e", "-c", &script])
+            .current_dir(self.folder.path())
+            .envs(self.envs.iter().map(|(name, value)| (name, value)))
+            .env("COMPOSE_PROJECT_NAME", &self.name)
+            .stdin(Stdio::null())
+            .output();
+        let output = output.expect("run sh");
+        assert!(output.status.success(), "{lines:#?}: {}", said(&output));
     }
 
     fn ask(&self, method: &str, marker: &str) -> Option<Response> {
@@ -162,6 +170,22 @@ impl Drop for Example {
     }
 }
 
+/// The commands of its first section, which the example's own README has, too.
+fn five_commands() -> Vec<String> {
+    let read = |path| std::fs::read_to_string(workspace().join(path)).expect("a page");
+    let page = read("docs/mesh.md");
+    let sections = page.split("\n## ");
+    let mut found =
+        sections.filter(|text| text.starts_with("Two Compose services in five commands"));
+    let section = found.next().expect("the section");
+    let lines = section.lines().filter_map(|line| line.strip_prefix("    "));
+    let lines: Vec<String> = lines.map(str::to_owned).collect();
+    assert_eq!(lines.len(), 5, "{lines:#?}");
+    let readme = read("examples/mesh/README.md");
+    assert!(readme.contains(&format!("    {}\n", lines.join("\n    "))));
+    lines
+}
+
 #[test]
 fn two_plain_services_speak_mtls_after_five_commands_and_nothing_else_is_taken() {
     if !available() {
@@ -175,18 +199,7 @@ fn two_plain_services_speak_mtls_after_five_commands_and_nothing_else_is_taken()
     let (seen, frames, _) = caught(&example);
     assert!(seen >= 20, "what is in clear is seen, in {frames} frames");
 
-    example.meshed(&["up", "-d", "control"]);
-    within(PATIENCE, "the control plane", || {
-        let (fine, _) = example.try_run(
-            &["compose.yaml", "mesh.yaml"],
-            &["exec", "-T", "control", "/weir", "healthcheck"],
-        );
-        fine.then_some(())
-    });
-    for service in ["shop", "web"] {
-        example.token(service);
-    }
-    example.meshed(&["up", "-d"]);
+    example.paste(&five_commands());
     within(PATIENCE, "an answer through two sidecars", || {
         example.served("joined")?;
         let edges = example.weir(&["edges"]);
