@@ -4,13 +4,15 @@
 //! (RFC 2544). Only root can make one, with `ip` and `nft`.
 
 use std::ffi::OsStr;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 /// Removed, with its interfaces, when dropped.
 pub struct Namespace {
     name: String,
+    /// Its number, which its interfaces are named by, too.
+    net: u32,
     outer: Ipv4Addr,
     inner: Ipv4Addr,
 }
@@ -40,6 +42,7 @@ impl Namespace {
         let (outer, inner) = (Ipv4Addr::from(base + 1), Ipv4Addr::from(base + 2));
         let this = Self {
             name: format!("weir-{net}"),
+            net,
             outer,
             inner,
         };
@@ -67,6 +70,26 @@ impl Namespace {
     #[must_use]
     pub fn inner(&self) -> Ipv4Addr {
         self.inner
+    }
+
+    /// Gives both ends an address of IPv6, the machine's and its own; `None`, and a word on it, on a machine without.
+    ///
+    /// # Panics
+    /// When the addresses cannot be given.
+    #[must_use]
+    pub fn ipv6(&self) -> Option<(Ipv6Addr, Ipv6Addr)> {
+        if std::net::UdpSocket::bind((Ipv6Addr::LOCALHOST, 0)).is_err() {
+            crate::say("LEFT OUT: this machine has no IPv6");
+            return None;
+        }
+        // From 2001:2::/48, which is for tests (RFC 5180, section 8).
+        let net = u16::try_from(self.net).expect("a number of 15 bits");
+        let address = |end| Ipv6Addr::from([0x2001, 2, 0, net, 0, 0, 0, end]);
+        let (outer, inner) = (address(1), address(2));
+        let net = self.net;
+        run(&format!("ip addr add {outer}/64 dev wt{net}a nodad"));
+        self.run(&format!("ip addr add {inner}/64 dev wt{net}b nodad"));
+        Some((outer, inner))
     }
 
     /// A program to be run inside.

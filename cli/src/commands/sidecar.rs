@@ -3,13 +3,13 @@
 mod init;
 mod wait;
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use tracing::level_filters::LevelFilter;
-use weir_config::model::ServiceName;
+use weir_config::model::{INBOUND_PORT, ServiceName};
 use weir_config::settings::AdminBind;
 use weir_plan::mesh::Beside;
 use weir_xds_client::{Access, Address};
@@ -70,10 +70,10 @@ pub(crate) struct SidecarArgs {
     /// Services that the app calls; of others it is told nothing [default: any]
     #[arg(long, value_name = "NAMES", value_delimiter = ',', env = "WEIR_CALLS")]
     calls: Option<Vec<String>>,
-    /// Where other sidecars reach this one
-    #[arg(long, value_name = "ADDR", default_value_t = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 15006)))]
-    inbound: SocketAddr,
-    /// Where the app reaches other services by their names
+    /// Where other sidecars reach this one [default: [::]:15006, without IPv6 0.0.0.0:15006]
+    #[arg(long, value_name = "ADDR")]
+    inbound: Option<SocketAddr>,
+    /// Where the app reaches other services by their names; with --transparent on [::1], too
     #[arg(long, value_name = "ADDR", default_value_t = SocketAddr::from((Ipv4Addr::LOCALHOST, 15001)))]
     outbound: SocketAddr,
     #[command(flatten)]
@@ -207,8 +207,9 @@ pub(crate) fn run(args: SidecarArgs, global: &Global) -> Outcome {
     let node = args.node.unwrap_or_else(|| node_of(&service));
     let beside = Beside {
         app: args.app,
-        inbound: args.inbound,
+        inbound: inbound(args.inbound),
         outbound: args.outbound,
+        outbound_v6: v6_of(args.outbound),
         handed_over: args.interception == Interception::Tproxy,
         captures: args.transparent.then_some(args.unknown == Unknown::Pass),
         service: service.clone(),
@@ -236,6 +237,31 @@ pub(crate) fn run(args: SidecarArgs, global: &Global) -> Outcome {
         app: args.command,
     };
     follow::run(plan)
+}
+
+/// Where others connect: on all addresses, unless something else was said.
+fn inbound(said: Option<SocketAddr>) -> SocketAddr {
+    said.unwrap_or_else(|| {
+        let all = IpAddr::from(Ipv6Addr::UNSPECIFIED);
+        let all = if has(all) {
+            all
+        } else {
+            Ipv4Addr::UNSPECIFIED.into()
+        };
+        SocketAddr::new(all, INBOUND_PORT)
+    })
+}
+
+/// Where what is redirected over IPv6 comes, beside an address that takes IPv4 alone.
+fn v6_of(outbound: SocketAddr) -> Option<SocketAddr> {
+    let loopback = IpAddr::from(Ipv6Addr::LOCALHOST);
+    let wanted = outbound.is_ipv4() && has(loopback);
+    wanted.then(|| SocketAddr::new(loopback, outbound.port()))
+}
+
+/// Whether it is an address of this machine, which may be one without IPv6.
+fn has(address: IpAddr) -> bool {
+    UdpSocket::bind((address, 0)).is_ok()
 }
 
 /// Sidecars of a service are told apart by the machine, which for a container is its own.

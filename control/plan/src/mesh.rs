@@ -23,3 +23,5 @@ pub use weave::{Beside, Credentials, closed, weave};
 pub const INBOUND: &str = "mesh/inbound";
 /// Where a sidecar takes requests of its app.
 pub const OUTBOUND: &str = "mesh/outbound";
+/// The same over IPv6, where the kernel redirects them.
+pub const OUTBOUND_V6: &str = "mesh/outbound6";

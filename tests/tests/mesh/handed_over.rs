@@ -16,8 +16,8 @@ use weir_tests::weir::Weir;
 
 use crate::plane::{Member, Plane};
 
-/// Where a container's sidecar takes connections.
-const INBOUND: &str = "0.0.0.0:15006";
+/// Where a container's sidecar takes connections, of either version of IP.
+const INBOUND: &str = "[::]:15006";
 
 /// A container, as it were: a namespace with `shop` in it, and nobody on its way.
 struct Container {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 use weir_tests::binary;
+use weir_tests::client::Client;
 use weir_tests::namespace::Namespace;
 use weir_tests::origin::Origin;
 use weir_tests::ports;
@@ -16,8 +17,8 @@ use crate::plane::{Member, Plane};
 
 /// The app is not the sidecar's user, by which their connections are told apart.
 const APP: [&str; 3] = ["--reuid=1000", "--regid=1000", "--clear-groups"];
-/// What curl ends with when a connection is reset: as it sends, or as it receives.
-const RESET: [i32; 2] = [55, 56];
+/// What curl ends with when a connection is reset: before it has sent anything, as it sends, or as it receives.
+const RESET: [i32; 3] = [7, 55, 56];
 
 /// A container, as it were: `web` in a namespace, which calls others with curl, and its sidecar.
 struct Container {
@@ -59,9 +60,9 @@ impl Container {
         let (control, token) = (format!("https://{}", plane.xds), plane.token("web"));
         let weir = Weir::command_of(self.namespace.command(binary::weir()), |_| {
             let own = ["sidecar", "--service", "web", "--transparent"];
-            let own = own.iter().chain(&["--control", &control]);
-            let own = own.chain(&["--state-dir", &state, "--join-token", &token]);
-            own.chain(more).map(ToString::to_string).collect()
+            let to = ["--control", &control, "--join-token", &token];
+            let all = [&own[..], &to, &["--state-dir", &state], more].concat();
+            all.into_iter().map(str::to_owned).collect()
         });
         // In a process of its own, as another container of the namespace does.
         let mut wait = self.namespace.command("timeout");
@@ -171,4 +172,63 @@ fn what_no_service_has_is_reset_and_what_is_excluded_never_comes() {
     shop.clear();
     assert_eq!(ask(&shop), Ok(200), "the app itself");
     assert_eq!(shop.only().get("x-forwarded-client-cert"), None);
+}
+
+#[test]
+fn ipv6_is_redirected_and_taken_as_ipv4_is() {
+    let Some(container) = Container::new() else {
+        return;
+    };
+    let Some((outer, inner)) = container.namespace.ipv6() else {
+        return;
+    };
+    let shop = origin(at(outer.into()), "shop");
+    let stranger = origin(at(outer.into()), "stranger");
+    let plane = container.plane(&shop, inner.into());
+    let machine = plane.sidecar("shop");
+    container.init(&[]);
+    let _web = container.sidecar(&plane, &[]);
+
+    // Out: to a service of the mesh, to a stranger, and by name on loopback.
+    let there = shop.addr().to_string();
+    eventually("the shop over IPv6", || {
+        (container.ask(&there) == Ok(200)).then_some(())
+    });
+    was_called_by_web(&shop);
+    assert_eq!(container.ask(&stranger.addr().to_string()), Ok(200));
+    assert_eq!(container.redirected("passed"), 1.0);
+    let mut by_name = container.namespace.command("setpriv");
+    by_name.args(APP).args(["curl", "-sf", "--max-time", "10"]);
+    by_name.args(["-x", "http://[::1]:15001", "http://shop/by-name"]);
+    let by_name = by_name.output().expect("run curl");
+    assert!(by_name.status.success(), "{by_name:?}");
+    assert_eq!(shop.requests().pop().expect("one").target(), "/by-name");
+
+    // In: over mTLS to the app's own port, and not in plain text.
+    let answer = machine.ask_until("web", "/headers", 200);
+    assert!(answer.text().contains("URI=spiffe://test.mesh/svc/shop"));
+    let plain = SocketAddr::new(inner.into(), 8000);
+    let mut plain = Client::connect(plain);
+    plain.send("GET / HTTP/1.1\r\nHost: web\r\n\r\n");
+    let answer = plain.try_response("GET").ok().flatten();
+    assert_ne!(answer.map(|answer| answer.status()), Some(200));
+}
+
+#[test]
+fn one_socket_for_both_versions_of_ip_knows_where_connections_were_going() {
+    let Some(container) = Container::new() else {
+        return;
+    };
+    let outer = container.namespace.outer();
+    let shop = origin(at(outer.into()), "shop");
+    let plane = container.plane(&shop, container.namespace.inner().into());
+    let _shop = plane.sidecar("shop");
+    container.init(&[]);
+    let own = ["--outbound", "[::]:15001", "--unknown", "refuse"];
+    let _web = container.sidecar(&plane, &own);
+    let there = shop.addr().to_string();
+    eventually("the shop over IPv4", || {
+        (container.ask(&there) == Ok(200)).then_some(())
+    });
+    was_called_by_web(&shop);
 }

@@ -20,7 +20,7 @@ pub(super) fn run(sidecar: &SidecarArgs) -> Outcome {
     };
     let rules = Rules {
         outbound: sidecar.outbound.port(),
-        inbound: sidecar.inbound.port(),
+        inbound: super::inbound(sidecar.inbound).port(),
         interception: sidecar.interception,
         ports,
         user: args.user,

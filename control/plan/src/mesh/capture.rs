@@ -8,12 +8,14 @@ use weir_config::model::{
     TrustedHops,
 };
 
-use super::OUTBOUND;
+use super::view::listener_name;
 use super::way::{Way, whole};
+use super::{OUTBOUND, OUTBOUND_V6};
 
 /// Gives each service of the mesh a listener that has what goes to its endpoints' addresses, as the app sees them, and makes the
-/// outbound listener the one from which they are taken. What is known and not in the mesh is passed on as it is.
-pub(super) fn lay(told: &Model, woven: &mut Model, pass_unknown: bool) {
+/// outbound listener the one from which they are taken, beside one for IPv6 where that is another. What is known and not in
+/// the mesh is passed on as it is.
+pub(super) fn lay(told: &Model, woven: &mut Model, pass_unknown: bool, v6: Option<SocketAddr>) {
     let mut pass = Vec::new();
     for service in &told.services {
         match service.mesh {
@@ -28,6 +30,30 @@ pub(super) fn lay(told: &Model, woven: &mut Model, pass_unknown: bool) {
                 pass_unknown,
             };
             Arc::make_mut(listener).capture = Some(capture);
+        }
+    }
+    if let Some(bind) = v6 {
+        double(woven, bind);
+    }
+}
+
+/// The outbound listener once more, with all that it leads to: an app that says `localhost` may mean either.
+fn double(woven: &mut Model, bind: SocketAddr) {
+    let is_outbound = |name: &ListenerName| name.as_str() == OUTBOUND;
+    let mut listeners = woven.listeners.iter();
+    let Some(outbound) = listeners.find(|listener| is_outbound(&listener.name)) else {
+        return;
+    };
+    let name = listener_name(OUTBOUND_V6);
+    let double = Listener {
+        name: name.clone(),
+        bind,
+        ..(**outbound).clone()
+    };
+    woven.listeners.push(Arc::new(double));
+    for route in &mut woven.routes {
+        if route.listeners.iter().any(is_outbound) {
+            Arc::make_mut(route).listeners.push(name.clone());
         }
     }
 }

@@ -92,6 +92,7 @@ fn beside(service: &str) -> Beside {
         outbound: "127.0.0.1:17001".parse().unwrap(),
         handed_over: false,
         captures: None,
+        outbound_v6: None,
     }
 }
 
@@ -393,6 +394,41 @@ fn what_is_redirected_goes_where_the_app_meant_it_to() {
         .unwrap();
     assert!(route.hostnames.is_empty());
     assert_eq!(route.rules[0].backends.len(), 2);
+}
+
+#[test]
+fn over_ipv6_the_same_is_redirected_to_a_listener_of_its_own() {
+    let told = view(&model(), &meant("web", None)).unwrap();
+    let beside = Beside {
+        captures: Some(true),
+        outbound_v6: Some("[::1]:17001".parse().unwrap()),
+        ..beside("web")
+    };
+    for model in [
+        weave(&told, &credentials(), Some(&beside)),
+        closed(&told, Some(&beside)),
+    ] {
+        let (v4, v6) = (listener(&model, OUTBOUND), listener(&model, OUTBOUND_V6));
+        assert_eq!(
+            (v4.bind, Some(v6.bind)),
+            (beside.outbound, beside.outbound_v6)
+        );
+        assert_eq!(v4.capture, v6.capture);
+        let mut by_name = 0;
+        for route in &model.routes {
+            let of = |name| route.listeners.iter().any(|own| own.as_str() == name);
+            assert_eq!(of(OUTBOUND), of(OUTBOUND_V6), "{}", route.name);
+            by_name += usize::from(of(OUTBOUND_V6));
+        }
+        assert_eq!(by_name, 3, "legacy, shop and web");
+    }
+    // Where nothing is redirected there is nothing to be taken.
+    let beside = Beside {
+        captures: None,
+        ..beside
+    };
+    let woven = weave(&told, &credentials(), Some(&beside));
+    assert!(woven.listener(OUTBOUND_V6).is_none());
 }
 
 #[test]

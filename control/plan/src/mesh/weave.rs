@@ -40,6 +40,8 @@ pub struct Beside {
     pub handed_over: bool,
     /// The kernel redirects the app's connections to `outbound`; whether those to unknown addresses are passed on.
     pub captures: Option<bool>,
+    /// Where those over IPv6 come, if `outbound` takes none: the kernel redirects to loopback of the version that it finds.
+    pub outbound_v6: Option<SocketAddr>,
 }
 
 /// The model with a proxy's credentials in it: services of the mesh are called over TLS between identities, at their sidecars;
@@ -78,7 +80,7 @@ pub fn closed(model: &Model, beside: Option<&Beside>) -> Model {
     if let Some(beside) = beside {
         outbound(&mut closed, beside);
         if let Some(pass_unknown) = beside.captures {
-            capture::lay(model, &mut closed, pass_unknown);
+            capture::lay(model, &mut closed, pass_unknown, beside.outbound_v6);
         }
     }
     closed.sort();
@@ -148,7 +150,7 @@ fn stand_beside(told: &Model, woven: &mut Model, credentials: &Credentials, besi
     }
     woven.services.push(Arc::new(app));
     if let Some(pass_unknown) = beside.captures {
-        capture::lay(told, woven, pass_unknown);
+        capture::lay(told, woven, pass_unknown, beside.outbound_v6);
     }
 }
 
