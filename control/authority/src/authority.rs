@@ -233,10 +233,10 @@ impl Authority {
     #[must_use]
     pub fn bundle(&self, shown: Option<&Shown>, have: &str) -> Bundle {
         let mut inner = self.lock();
-        if let Some(shown) = shown {
-            if let Some(before) = inner.holders.trusts(&shown.serial, have) {
-                inner.owed.forget(before);
-            }
+        if let Some(shown) = shown
+            && let Some(before) = inner.holders.trusts(&shown.serial, have)
+        {
+            inner.owed.forget(before);
         }
         let going = shown.is_some_and(|shown| inner.is_of_going(&shown.serial));
         Bundle {
