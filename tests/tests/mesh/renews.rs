@@ -57,6 +57,7 @@ fn the_root_is_replaced_under_load_without_a_connection_that_fails() {
     let members = [
         Member::new("web", web_app.addr()),
         Member::new("shop", shop_app.addr()),
+        Member::new("news", web_app.addr()),
     ];
     let plane = Plane::sovereign(&members);
     let (web, shop) = (plane.sidecar("web"), plane.sidecar("shop"));
@@ -98,7 +99,7 @@ fn the_root_is_replaced_under_load_without_a_connection_that_fails() {
         report.good
     ));
     // Who joins now is met by those who were there.
-    let newcomer = plane.sidecar("web");
+    let newcomer = plane.sidecar("news");
     newcomer.ask_until("shop", "/", 200);
 }
 
