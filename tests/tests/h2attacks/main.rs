@@ -77,6 +77,7 @@ fn a_server_made_to_reset_its_streams_ends_the_connection() {
         "madeyoureset-priority-on-itself",
         "madeyoureset-headers-after-end",
         "madeyoureset-data-after-end",
+        "madeyoureset-malformed",
     ];
     // Those that are the server's own resets: 500 of them, and the streams that may be open at once.
     let bounds = Bounds {

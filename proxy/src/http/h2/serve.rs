@@ -18,7 +18,7 @@ use super::exchange::Exchange;
 use super::head::read_request;
 use super::io::Io;
 use super::residents::Seat;
-use super::watch::{Broken, Watch};
+use super::watch::{Broken, PROVOKED, Watch};
 use super::websocket;
 use crate::http::client::Client;
 use crate::http::forward::{self, After};
@@ -40,8 +40,6 @@ const SMALL_FRAMES: usize = 6 * 1024 * 1024;
 const REMEMBERED: usize = 64;
 /// Streams that a client reset before we looked at them.
 const UNSEEN: usize = 20;
-/// Resets that a client provoked by breaking the rules (CVE-2025-8671).
-const PROVOKED: usize = 500;
 /// Streams of one connection that are begun before others get their turn. Each may have a connection made to an endpoint, and a
 /// hundred that come at once would hold up everybody else on the worker for as long as that takes.
 const STREAMS_PER_TURN: usize = 16;
@@ -134,7 +132,7 @@ fn builder(settings: &Http2, limits: &Limits, streams: u32) -> Builder {
         .data_frame_budget(SMALL_FRAMES)
         .max_concurrent_reset_streams(REMEMBERED)
         .max_pending_accept_reset_streams(UNSEEN)
-        .max_local_error_reset_streams(Some(PROVOKED))
+        .max_local_error_reset_streams(Some(PROVOKED as usize))
         .reset_stream_duration(Duration::from_secs(1))
         .enable_connect_protocol();
     builder

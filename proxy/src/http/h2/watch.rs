@@ -34,6 +34,8 @@ const EMPTY: u32 = 100;
 const WINDOWS: u64 = 1000;
 /// CONTINUATION frames of one head (CVE-2024-27316).
 const CONTINUATIONS: u32 = 8;
+/// Streams that we reset for what their client did, in all (CVE-2025-8671).
+pub(super) const PROVOKED: u32 = 500;
 /// Streams remembered as ended: enough for what is still on its way.
 const ENDED: usize = 16;
 /// Open streams beyond which old ones are forgotten, and how many numbers back is old.
@@ -56,6 +58,7 @@ pub(crate) struct Watch {
     scan: Cell<Scan>,
     counts: Cell<Counts>,
     resets: Cell<u32>,
+    provoked: Cell<u32>,
     written: Cell<u64>,
     /// On the worker's clock: when the head began that has not ended yet.
     head_since_ms: Cell<Option<u64>>,
@@ -139,6 +142,7 @@ impl Watch {
             }),
             counts: Cell::default(),
             resets: Cell::new(0),
+            provoked: Cell::new(0),
             written: Cell::new(0),
             head_since_ms: Cell::new(None),
             open: RefCell::default(),
@@ -215,6 +219,14 @@ impl Watch {
         self.counts.set(counts);
         if counts.given_up > GIVEN_UP {
             self.breaks(Reason::ENHANCE_YOUR_CALM, "given-up");
+        }
+    }
+
+    /// A stream was reset for what its client did. The crate below counts only those that it resets itself.
+    pub(crate) fn provoked(&self) {
+        self.provoked.set(self.provoked.get() + 1);
+        if self.provoked.get() > PROVOKED {
+            self.breaks(Reason::ENHANCE_YOUR_CALM, "provoked");
         }
     }
 

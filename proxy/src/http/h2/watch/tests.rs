@@ -87,6 +87,15 @@ fn streams_given_up_are_counted_apart() {
 }
 
 #[test]
+fn streams_that_we_reset_for_what_a_client_did_are_counted_in_all() {
+    let watch = watch();
+    (0..PROVOKED).for_each(|_| watch.provoked());
+    assert_eq!(watch.broken(), None);
+    watch.provoked();
+    assert_eq!(watch.broken(), calm("provoked"));
+}
+
+#[test]
 fn a_frame_that_breaks_a_rule_is_told_the_code_of_the_rule() {
     let open = frame(HEADERS, END_HEADERS, 1, &[0x8f; 20]);
     let ended = frame(HEADERS, END_HEADERS | END_STREAM, 1, &[0x8f; 20]);
