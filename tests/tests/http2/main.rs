@@ -3,6 +3,7 @@
 mod combos;
 mod endpoints;
 mod flow;
+mod frames;
 mod grpc;
 mod life;
 mod offenders;

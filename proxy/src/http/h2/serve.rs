@@ -84,7 +84,7 @@ pub(in crate::http) async fn connection(conn: Connection) {
         buffer,
         ..
     } = conn;
-    let watch = Watch::new(&worker.timers);
+    let watch = Watch::new(&worker.timers, settings.max_concurrent_streams);
     let early = (!buffer.is_empty()).then_some(buffer);
     let io = Io::of_client(stream, early, Rc::clone(&watch));
     alarm.set(worker.timers.now() + limits.head_timeout.as_millis() as u64);

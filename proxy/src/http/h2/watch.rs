@@ -10,11 +10,14 @@
 //! Bounds hold within one second, but for those of a lifetime. They are far above what clients do: a browser opens a
 //! hundred streams at once and resets some of them; a gRPC client pings every ten seconds.
 
+mod streams;
+
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use h2::Reason;
 
+use self::streams::Streams;
 use super::block::{self, Undecodable};
 use crate::http::stall::Stall;
 use crate::timer::Timers;
@@ -36,11 +39,6 @@ const WINDOWS: u64 = 1000;
 const CONTINUATIONS: u32 = 8;
 /// Streams that we reset for what their client did, in all (CVE-2025-8671).
 pub(super) const PROVOKED: u32 = 500;
-/// Streams remembered as ended: enough for what is still on its way.
-const ENDED: usize = 16;
-/// Open streams beyond which old ones are forgotten, and how many numbers back is old.
-const REMEMBERED: usize = 1000;
-const OLD: u32 = 1000;
 /// Frames of kinds that nobody has defined.
 const UNKNOWN: u32 = 100;
 
@@ -62,10 +60,7 @@ pub(crate) struct Watch {
     written: Cell<u64>,
     /// On the worker's clock: when the head began that has not ended yet.
     head_since_ms: Cell<Option<u64>>,
-    /// Streams that the client has opened and not ended, in no order.
-    open: RefCell<Vec<u32>>,
-    /// The last ones that it has ended.
-    ended: Cell<[u32; ENDED]>,
+    streams: RefCell<Streams>,
     /// While its socket takes nothing.
     stall: Cell<Option<Stall>>,
     /// It is given up: nothing more is worth sending.
@@ -80,8 +75,6 @@ struct Scan {
     /// Bytes of payload that are to come; of the preface at the start.
     skip: usize,
     continuations: u32,
-    /// The highest stream that the client has opened.
-    last: u32,
     /// The payload is that of a SETTINGS frame, of whose six bytes an entry so many have come.
     settings: bool,
     entry: [u8; 6],
@@ -126,7 +119,8 @@ const PADDED: u8 = 8;
 const WINDOW: u16 = 4;
 
 impl Watch {
-    pub(super) fn new(timers: &Rc<Timers>) -> Rc<Self> {
+    /// `at_once`: how many streams may be open.
+    pub(super) fn new(timers: &Rc<Timers>, at_once: u32) -> Rc<Self> {
         Rc::new(Self {
             timers: Rc::clone(timers),
             broken: Cell::new(None),
@@ -135,7 +129,6 @@ impl Watch {
                 have: 0,
                 skip: PREFACE_LEN,
                 continuations: 0,
-                last: 0,
                 settings: false,
                 entry: [0; 6],
                 entry_len: 0,
@@ -145,8 +138,7 @@ impl Watch {
             provoked: Cell::new(0),
             written: Cell::new(0),
             head_since_ms: Cell::new(None),
-            open: RefCell::default(),
-            ended: Cell::default(),
+            streams: RefCell::new(Streams::new(at_once)),
             stall: Cell::new(None),
             is_cut: Cell::new(false),
         })
@@ -294,7 +286,7 @@ impl Watch {
         scan.settings = kind == SETTINGS;
         scan.entry_len = 0;
         let stream = u32::from_be_bytes([s1 & 0x7f, s2, s3, s4]);
-        let trailers = kind == HEADERS && stream <= scan.last;
+        let trailers = kind == HEADERS && !self.streams.borrow().is_new(stream);
         if let Err(reason) = self.obeys(scan, kind, flags, stream) {
             return self.breaks(reason, "protocol");
         }
@@ -334,7 +326,7 @@ impl Watch {
     }
 
     /// The rules that are told from the header of a frame, where the crate below gives other codes or none.
-    fn obeys(&self, scan: &mut Scan, kind: u8, flags: u8, stream: u32) -> Result<(), Reason> {
+    fn obeys(&self, scan: &Scan, kind: u8, flags: u8, stream: u32) -> Result<(), Reason> {
         let size = match kind {
             // RFC 9113, sections 6.3 to 6.9.
             PRIORITY => scan.skip == 5,
@@ -359,9 +351,9 @@ impl Watch {
             HEADERS if stream.is_multiple_of(2) => return Err(Reason::PROTOCOL_ERROR),
             DATA | HEADERS if stream > 0 => {
                 let ends = flags & END_STREAM != 0;
-                self.moves(scan, kind, stream, ends)?;
+                (self.streams.borrow_mut()).moves(kind == HEADERS, stream, ends)?;
             }
-            RST_STREAM => self.forget(stream),
+            RST_STREAM => self.streams.borrow_mut().ends(stream),
             _ => {}
         }
         if kind == HEADERS || kind == CONTINUATION {
@@ -370,58 +362,6 @@ impl Watch {
             self.head_since_ms.set((!whole).then_some(since));
         }
         Ok(())
-    }
-
-    /// A stream that its client has ended, or reset, is closed to it (section 5.1). One that we have reset is not, as far as
-    /// the client can know.
-    fn moves(&self, scan: &mut Scan, kind: u8, stream: u32, ends: bool) -> Result<(), Reason> {
-        if stream > scan.last {
-            // DATA on a stream that was never opened is the crate's to refuse.
-            if kind == HEADERS {
-                scan.last = stream;
-                if ends {
-                    self.note_end(stream);
-                } else {
-                    let mut open = self.open.borrow_mut();
-                    // Those that we reset are never ended by a client that minds it.
-                    if open.len() >= REMEMBERED {
-                        open.retain(|old| old.saturating_add(OLD) > stream);
-                    }
-                    open.push(stream);
-                }
-            }
-            return Ok(());
-        }
-        if !self.open.borrow().contains(&stream) {
-            // One that was passed over was never opened and never can be (section 5.1.1).
-            let was_open = kind == DATA || self.ended.get().contains(&stream);
-            return Err(match was_open {
-                true => Reason::STREAM_CLOSED,
-                false => Reason::PROTOCOL_ERROR,
-            });
-        }
-        if ends {
-            self.forget(stream);
-        } else if kind == HEADERS {
-            // Trailers end a stream (section 8.1).
-            return Err(Reason::PROTOCOL_ERROR);
-        }
-        Ok(())
-    }
-
-    fn forget(&self, stream: u32) {
-        let mut open = self.open.borrow_mut();
-        if let Some(at) = open.iter().position(|open| *open == stream) {
-            open.swap_remove(at);
-        }
-        drop(open);
-        self.note_end(stream);
-    }
-
-    fn note_end(&self, stream: u32) {
-        let mut ended = self.ended.get();
-        ended[stream as usize / 2 % ENDED] = stream;
-        self.ended.set(ended);
     }
 
     /// The only setting whose value has a code of its own (section 6.5.2).

@@ -30,7 +30,7 @@ async fn serve_one(plane: &std::sync::Arc<Plane>) -> h2::client::SendRequest<Byt
             pipes: 0,
         },
     );
-    let watch = Watch::new(&worker.timers);
+    let watch = Watch::new(&worker.timers, 100);
     let alarm = worker.timers.alarm();
     let shared = Rc::new(Shared {
         alarm: alarm.share(),

@@ -1,0 +1,57 @@
+//! What a client's frames do to its connection, byte by byte.
+
+use weir_tests::client::Client;
+use weir_tests::config::Setup;
+use weir_tests::h2::raw::{self, Frame, block, flag, kind};
+use weir_tests::origin::Origin;
+use weir_tests::weir::Weir;
+
+/// The head of a POST whose body is to follow.
+fn post(stream: u32, path: &str) -> Vec<u8> {
+    let fields: [(&[u8], &[u8]); 4] = [
+        (b":method", b"POST"),
+        (b":scheme", b"http"),
+        (b":authority", b"a.example"),
+        (b":path", path.as_bytes()),
+    ];
+    Frame::bytes(kind::HEADERS, flag::END_HEADERS, stream, &block(&fields))
+}
+
+/// Reads up to the answer on that stream, and asserts that nothing ends the connection before.
+fn answer(client: &mut Client, stream: u32) -> Frame {
+    let frame = raw::until(client, |frame| {
+        frame.kind == kind::GOAWAY || frame.kind == kind::HEADERS && frame.stream == stream
+    });
+    assert_eq!(frame.kind, kind::HEADERS, "{frame:?}");
+    frame
+}
+
+#[test]
+fn a_stream_that_lasts_outlives_a_thousand_others_that_were_answered_before_they_ended() {
+    let origin = Origin::ok("");
+    let early = "matches: [{ path: { type: PathPrefix, value: /early } }], filters: [{ type: DirectResponse, directResponse: { status: 413 } }]";
+    let setup = Setup::new()
+        .service("app", &[("stable", origin.addr())])
+        .rules("app", "", &[early, "backendRefs: [{ name: app }]"]);
+    let weir = Weir::start(&setup);
+    let mut client = raw::connect(weir.addr());
+    client.send(post(1, "/"));
+    let mut stream = 3;
+    while stream < 2 * 1200 {
+        let batch: Vec<u32> = (stream..).step_by(2).take(50).collect();
+        let heads = batch.iter().flat_map(|stream| post(*stream, "/early"));
+        client.send(heads.collect::<Vec<_>>());
+        stream += 100;
+        for _ in batch {
+            // Each is told to send no more of its body, and minds it without a word.
+            let frame = raw::until(&mut client, |frame| frame.kind == kind::RST_STREAM);
+            assert_eq!(frame.code(), Some(0));
+        }
+    }
+    client.send(Frame::bytes(kind::DATA, 0, 1, b"some"));
+    client.send(Frame::bytes(kind::DATA, flag::END_STREAM, 1, b"more"));
+    answer(&mut client, 1);
+    let seen = origin.requests();
+    let body = seen[0].body.as_ref().expect("all of it");
+    assert_eq!(body.data, b"somemore");
+}
