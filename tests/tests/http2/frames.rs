@@ -1,8 +1,10 @@
 //! What a client's frames do to its connection, byte by byte.
 
+use std::time::{Duration, Instant};
+
 use weir_tests::client::Client;
 use weir_tests::config::Setup;
-use weir_tests::h2::raw::{self, Frame, block, flag, kind};
+use weir_tests::h2::raw::{self, Frame, PREFACE, block, flag, kind};
 use weir_tests::origin::Origin;
 use weir_tests::weir::Weir;
 
@@ -24,6 +26,31 @@ fn answer(client: &mut Client, stream: u32) -> Frame {
     });
     assert_eq!(frame.kind, kind::HEADERS, "{frame:?}");
     frame
+}
+
+const PROTOCOL_ERROR: u32 = 1;
+
+#[test]
+fn who_does_not_begin_with_settings_is_told_at_once_and_who_says_none_in_time() {
+    let origin = Origin::ok("");
+    let setup = Setup::to(&origin).listener("limits: { headTimeout: 1s }");
+    let weir = Weir::start(&setup);
+    let ping = Frame::bytes(kind::PING, 0, 0, b"01234567");
+    let half = &Frame::bytes(kind::SETTINGS, 0, 0, &[0, 3, 0, 0, 0, 9])[..12];
+    for (first, in_time) in [(&ping[..], false), (b"", true), (half, true)] {
+        let mut client = Client::connect(weir.addr());
+        let start = Instant::now();
+        client.send([PREFACE, first].concat());
+        let goaway = raw::until(&mut client, |frame| frame.kind == kind::GOAWAY);
+        assert_eq!(goaway.code(), Some(PROTOCOL_ERROR), "{first:?}");
+        let took = start.elapsed();
+        let expected = match in_time {
+            true => Duration::from_millis(900)..Duration::from_secs(4),
+            false => Duration::ZERO..Duration::from_millis(800),
+        };
+        assert!(expected.contains(&took), "{first:?} after {took:?}");
+    }
+    assert!(origin.requests().is_empty());
 }
 
 #[test]

@@ -58,7 +58,7 @@ pub(crate) struct Watch {
     resets: Cell<u32>,
     provoked: Cell<u32>,
     written: Cell<u64>,
-    /// On the worker's clock: when the head began that has not ended yet.
+    /// On the worker's clock: when that began which is to be whole in time and is not yet, the first SETTINGS or a head.
     head_since_ms: Cell<Option<u64>>,
     streams: RefCell<Streams>,
     /// While its socket takes nothing.
@@ -75,6 +75,8 @@ struct Scan {
     /// Bytes of payload that are to come; of the preface at the start.
     skip: usize,
     continuations: u32,
+    /// The first SETTINGS have begun.
+    greeted: bool,
     /// The payload is that of a SETTINGS frame, of whose six bytes an entry so many have come.
     settings: bool,
     entry: [u8; 6],
@@ -129,6 +131,7 @@ impl Watch {
                 have: 0,
                 skip: PREFACE_LEN,
                 continuations: 0,
+                greeted: false,
                 settings: false,
                 entry: [0; 6],
                 entry_len: 0,
@@ -137,7 +140,7 @@ impl Watch {
             resets: Cell::new(0),
             provoked: Cell::new(0),
             written: Cell::new(0),
-            head_since_ms: Cell::new(None),
+            head_since_ms: Cell::new(Some(timers.now())),
             streams: RefCell::new(Streams::new(at_once)),
             stall: Cell::new(None),
             is_cut: Cell::new(false),
@@ -150,7 +153,7 @@ impl Watch {
         self.broken.get()
     }
 
-    /// On the worker's clock: when the head began that has not ended yet.
+    /// On the worker's clock: when the first SETTINGS were waited for, or a head began, that are not whole yet.
     #[inline]
     pub(super) fn head_since(&self) -> Option<u64> {
         self.head_since_ms.get()
@@ -162,9 +165,15 @@ impl Watch {
         self.resets.get() > 0
     }
 
-    /// A head took too long to arrive.
+    /// The first SETTINGS, or a head, took too long to arrive.
     pub(super) fn head_is_late(&self) {
-        self.breaks(Reason::ENHANCE_YOUR_CALM, "slow-head");
+        let scan = self.scan.get();
+        let reason = match scan.greeted && !scan.settings {
+            true => Reason::ENHANCE_YOUR_CALM,
+            // Its preface is not whole (RFC 9113, section 3.4).
+            false => Reason::PROTOCOL_ERROR,
+        };
+        self.breaks(reason, "slow-head");
     }
 
     /// That much was written to the client.
@@ -250,6 +259,9 @@ impl Watch {
                 }
                 scan.skip -= skipped;
                 at += skipped;
+                if scan.skip == 0 {
+                    self.ends(&scan);
+                }
                 continue;
             }
             if scan.have == 0 {
@@ -262,6 +274,9 @@ impl Watch {
             if scan.have == 9 {
                 scan.have = 0;
                 self.frame(&mut scan, &rest[taken..]);
+                if scan.skip == 0 {
+                    self.ends(&scan);
+                }
                 if self.broken.get().is_some() {
                     self.scan.set(scan);
                     return begin;
@@ -277,6 +292,19 @@ impl Watch {
         }
         self.scan.set(scan);
         bytes.len()
+    }
+
+    /// All of a frame has come, or of the preface.
+    fn ends(&self, scan: &Scan) {
+        let [_, _, _, kind, flags, ..] = scan.header;
+        let is_whole = match kind {
+            SETTINGS => true,
+            HEADERS | CONTINUATION => flags & END_HEADERS != 0,
+            _ => false,
+        };
+        if is_whole {
+            self.head_since_ms.set(None);
+        }
     }
 
     /// `behind`: what has come of the payload, and more.
@@ -326,7 +354,7 @@ impl Watch {
     }
 
     /// The rules that are told from the header of a frame, where the crate below gives other codes or none.
-    fn obeys(&self, scan: &Scan, kind: u8, flags: u8, stream: u32) -> Result<(), Reason> {
+    fn obeys(&self, scan: &mut Scan, kind: u8, flags: u8, stream: u32) -> Result<(), Reason> {
         let size = match kind {
             // RFC 9113, sections 6.3 to 6.9.
             PRIORITY => scan.skip == 5,
@@ -337,8 +365,14 @@ impl Watch {
             GOAWAY => scan.skip >= 8,
             _ => true,
         };
+        if !scan.greeted {
+            // A client begins with its settings (section 3.4).
+            if kind != SETTINGS || flags & ACK != 0 {
+                return Err(Reason::PROTOCOL_ERROR);
+            }
+            scan.greeted = true;
         // Nothing stands between the frames of one head (section 6.10).
-        if self.head_since_ms.get().is_some() && kind != CONTINUATION {
+        } else if self.head_since_ms.get().is_some() && kind != CONTINUATION {
             return Err(Reason::PROTOCOL_ERROR);
         }
         if !size || scan.skip > MAX_FRAME {
@@ -357,9 +391,8 @@ impl Watch {
             _ => {}
         }
         if kind == HEADERS || kind == CONTINUATION {
-            let whole = flags & END_HEADERS != 0;
             let since = self.head_since_ms.get().unwrap_or(self.timers.now());
-            self.head_since_ms.set((!whole).then_some(since));
+            self.head_since_ms.set(Some(since));
         }
         Ok(())
     }

@@ -13,9 +13,19 @@ fn see(watch: &Watch, bytes: &[u8]) -> usize {
     watch.see(&mut bytes.to_vec())
 }
 
+/// Before anything has come.
+fn unmet() -> Rc<Watch> {
+    Watch::new(&Rc::new(Timers::new(Moment::now())), 100)
+}
+
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// Greeted, with nothing counted yet.
 fn watch() -> Rc<Watch> {
-    let watch = Watch::new(&Rc::new(Timers::new(Moment::now())), 100);
-    see(&watch, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
+    let watch = unmet();
+    see(&watch, PREFACE);
+    see(&watch, &frame(SETTINGS, 0, 0, &[]));
+    watch.counts.set(Counts::default());
     watch
 }
 
@@ -155,6 +165,57 @@ fn a_frame_that_breaks_a_rule_is_told_the_code_of_the_rule() {
         let told = watch.broken().map(|broken| broken.reason);
         assert_eq!(told, Some(expected), "{bad:?}");
     }
+}
+
+#[test]
+fn the_first_frame_is_that_of_its_settings() {
+    for first in [
+        frame(PING, 0, 0, &[0; 8]),
+        frame(SETTINGS, ACK, 0, &[]),
+        frame(HEADERS, END_HEADERS, 1, &[0x8f; 20]),
+        frame(0xfa, 0, 0, &[]),
+    ] {
+        let watch = unmet();
+        see(&watch, PREFACE);
+        assert_eq!(see(&watch, &first), 0, "{first:?}");
+        let told = watch.broken().map(|broken| broken.reason);
+        assert_eq!(told, Some(Reason::PROTOCOL_ERROR), "{first:?}");
+    }
+}
+
+#[test]
+fn the_first_settings_are_waited_for_until_they_are_whole() {
+    let settings = frame(SETTINGS, 0, 0, &[0, 3, 0, 0, 0, 5]);
+    for settings in [&settings[..], &frame(SETTINGS, 0, 0, &[])] {
+        for cut in [1, 7, 100] {
+            let watch = unmet();
+            assert!(watch.head_since().is_some());
+            let all = [PREFACE, settings].concat();
+            let (last, rest) = all.split_last().expect("bytes");
+            for piece in rest.chunks(cut) {
+                see(&watch, piece);
+                assert!(watch.head_since().is_some(), "cut by {cut}");
+            }
+            see(&watch, &[*last]);
+            assert_eq!(watch.head_since(), None, "cut by {cut}");
+            assert_eq!(watch.broken(), None);
+        }
+    }
+    let late = unmet();
+    late.head_is_late();
+    let told = late.broken().map(|broken| broken.reason);
+    assert_eq!(told, Some(Reason::PROTOCOL_ERROR));
+}
+
+#[test]
+fn a_head_whose_last_frame_has_not_ended_is_waited_for_as_well() {
+    let watch = watch();
+    let head = frame(HEADERS, END_HEADERS | END_STREAM, 1, &[0x8f; 20]);
+    let (begin, end) = head.split_at(15);
+    see(&watch, begin);
+    assert!(watch.head_since().is_some());
+    see(&watch, end);
+    assert_eq!(watch.head_since(), None);
 }
 
 #[test]
