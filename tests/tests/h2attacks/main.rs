@@ -66,6 +66,12 @@ fn requests_cancelled_at_once_end_the_connection() {
     // In batches, each connection has a hundred requests asked of the origin before it is ended; what keeps a thousand of them a second from
     // being felt is that those who were sent away may open few streams when they come again.
     run(&["rapid-reset", "rapid-reset-batched"], WHILE, &ENDS);
+    // Before the origin answers, which takes it a second.
+    let bounds = Bounds {
+        ended_within: Some(Duration::from_millis(800)),
+        ..ENDS
+    };
+    run(&["rapid-reset-no-error"], WHILE, &bounds);
 }
 
 #[test]

@@ -53,7 +53,10 @@ pub(crate) enum Sender {
         respond: SendResponse<Bytes>,
         head: Option<Response<()>>,
     },
+    /// To a client, behind the head of its answer.
     Body(SendStream<Bytes>),
+    /// To an endpoint, behind the head of its request.
+    Request(SendStream<Bytes>),
     /// All of it was handed to the connection.
     Ended,
 }
@@ -80,7 +83,7 @@ impl Exchange {
             receiver: Receiver::new(Some(answer), None),
             sender: match ended {
                 true => Sender::Ended,
-                false => Sender::Body(stream),
+                false => Sender::Request(stream),
             },
         }
     }
@@ -119,7 +122,7 @@ impl Exchange {
     pub(crate) fn reset_with(&mut self, reason: Reason) {
         match &mut self.sender {
             Sender::Answer { respond, .. } => respond.send_reset(reason),
-            Sender::Body(stream) => stream.send_reset(reason),
+            Sender::Body(stream) | Sender::Request(stream) => stream.send_reset(reason),
             Sender::Ended => {}
         }
     }
@@ -275,15 +278,15 @@ impl Sender {
         let polled = match self {
             Self::Answer { respond, .. } => respond.poll_reset(cx),
             Self::Body(stream) => stream.poll_reset(cx),
+            // An endpoint that wants no more of the request's body may have answered it (RFC 9113, section 8.1).
+            Self::Request(stream) => match stream.poll_reset(cx) {
+                Poll::Ready(Ok(Reason::NO_ERROR)) => return Poll::Pending,
+                polled => polled,
+            },
             // Who has all that there is may do as it likes.
             Self::Ended => return Poll::Pending,
         };
-        match polled {
-            Poll::Pending => Poll::Pending,
-            // A peer that wants no more of a body may still wait for ours (RFC 9113, section 8.1).
-            Poll::Ready(Ok(Reason::NO_ERROR)) => Poll::Pending,
-            Poll::Ready(_) => Poll::Ready(()),
-        }
+        polled.map(drop)
     }
 
     /// Sends the head, if that was not done yet.
@@ -315,7 +318,7 @@ impl Sender {
         last: bool,
     ) -> Poll<io::Result<usize>> {
         self.start()?;
-        let Self::Body(stream) = self else {
+        let (Self::Body(stream) | Self::Request(stream)) = self else {
             return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
         };
         let all: usize = parts.iter().map(|part| part.len()).sum();
@@ -347,7 +350,7 @@ impl Sender {
             return self.send_head(true);
         }
         self.start()?;
-        if let Self::Body(stream) = self {
+        if let Self::Body(stream) | Self::Request(stream) = self {
             let sent = match fields::trailer_map(trailers) {
                 fields if fields.is_empty() => stream.send_data(Bytes::new(), true),
                 fields => stream.send_trailers(fields),
