@@ -33,8 +33,11 @@ const ASKED: u32 = 100;
 const PRIORITIES: u32 = 200;
 /// DATA frames without data that do not end a stream.
 const EMPTY: u32 = 100;
-/// WINDOW_UPDATE frames beside those that what we wrote accounts for: one each KiB.
-const WINDOWS: u64 = 1000;
+/// WINDOW_UPDATE frames within a second beside those that what we wrote accounts for, one for each so many bytes.
+const WINDOWS: u32 = 1000;
+const ACCOUNTED: u64 = 1024;
+/// Of what was written so many bytes account for what comes later.
+const REMEMBERED: u64 = 64 * 1024 * 1024;
 /// CONTINUATION frames of one head (CVE-2024-27316).
 const CONTINUATIONS: u32 = 8;
 /// Streams that we reset for what their client did, in all (CVE-2025-8671).
@@ -92,9 +95,10 @@ struct Counts {
     asked: u32,
     priorities: u32,
     empty: u32,
-    windows: u64,
+    windows: u32,
     unknown: u32,
-    written: u64,
+    /// Of all that was written: what has accounted for a WINDOW_UPDATE, or is too long ago to.
+    used: u64,
 }
 
 /// Bytes of the preface (RFC 9113, section 3.4).
@@ -427,10 +431,14 @@ impl Watch {
             }
             SETTINGS => over(&mut counts.asked, ASKED, "settings"),
             PING => over(&mut counts.asked, ASKED, "ping"),
-            WINDOW_UPDATE => {
+            WINDOW_UPDATE if counts.windows < WINDOWS => {
                 counts.windows += 1;
-                let accounted = (self.written.get() - counts.written) / 1024;
-                (counts.windows > WINDOWS + accounted).then_some("window-update")
+                None
+            }
+            WINDOW_UPDATE => {
+                let written = self.written.get();
+                counts.used = counts.used.max(written.saturating_sub(REMEMBERED)) + ACCOUNTED;
+                (counts.used > written).then_some("window-update")
             }
             _ => over(&mut counts.unknown, UNKNOWN, "unknown"),
         };
@@ -449,10 +457,7 @@ impl Watch {
         }
         Counts {
             since_ms: now,
-            // What was written a moment ago still accounts for what comes.
-            written: counts
-                .written
-                .max(self.written.get().saturating_sub(64 * 1024 * 1024)),
+            used: counts.used,
             ..Counts::default()
         }
     }

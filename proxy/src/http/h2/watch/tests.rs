@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use super::*;
 use crate::moment::Moment;
 
@@ -71,6 +73,31 @@ fn window_updates_are_measured_by_what_was_written() {
     busy.wrote(10 * 1024);
     see(&busy, &updates);
     assert_eq!(busy.broken(), None);
+    // And once for all.
+    see(&busy, &updates[..13]);
+    assert_eq!(busy.broken(), calm("window-update"));
+}
+
+#[test]
+fn what_was_written_accounts_for_window_updates_once_and_not_in_each_second() {
+    let (watch, start) = (watch(), Moment::now());
+    let second = |n: u64| watch.timers.refresh(start + Duration::from_secs(n));
+    let updates = |count: u64| {
+        let update = frame(WINDOW_UPDATE, 0, 0, &[0; 4]);
+        see(&watch, &update.repeat(count as usize));
+    };
+    watch.wrote(1024 * 1024 * 1024);
+    let most = REMEMBERED / ACCOUNTED;
+    for n in 1..=4 {
+        second(2 * n);
+        updates(u64::from(WINDOWS) + most / 4);
+        assert_eq!(watch.broken(), None, "a quarter in each second: {n}");
+    }
+    second(10);
+    updates(u64::from(WINDOWS));
+    assert_eq!(watch.broken(), None, "those of any second");
+    updates(1);
+    assert_eq!(watch.broken(), calm("window-update"));
 }
 
 #[test]
