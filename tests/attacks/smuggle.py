@@ -10,9 +10,11 @@ What a proxy may do with a case:
     good       forward it; the case shows that the script itself does no harm
 """
 
-from hyperframe.frame import DataFrame, HeadersFrame
+import time
 
-from peer import Peer, request
+from hyperframe.frame import ContinuationFrame, DataFrame, HeadersFrame
+
+from peer import Peer, integer, request
 
 EVIL = b"GET /smuggled HTTP/1.1\r\nHost: a.example\r\n\r\n"
 PATIENCE = 3
@@ -21,13 +23,15 @@ PATIENCE = 3
 class Case:
     """Fields, the body's frames, trailers; and what may become of them."""
 
-    def __init__(self, name, verdict, fields, data=(), trailers=None, ends=True):
+    def __init__(self, name, verdict, fields, data=(), trailers=None, ends=True, send=None):
         self.name = name
         self.verdict = verdict
         self.fields = fields
         self.data = data
         self.trailers = trailers
         self.ends = ends
+        # How the trailers are sent, where it is not in one frame.
+        self.send = send
 
     def run(self, target):
         """Sends it, and says in a word or two what came back."""
@@ -39,7 +43,9 @@ class Case:
             if self.trailers is None and self.ends and at == len(self.data) - 1:
                 frame.flags.add("END_STREAM")
             peer.send(frame)
-        if self.trailers is not None:
+        if self.send:
+            self.send(peer, stream, peer.encode(self.trailers))
+        elif self.trailers is not None:
             frame = HeadersFrame(stream, data=peer.encode(self.trailers))
             frame.flags.add("END_HEADERS")
             if self.ends:
@@ -57,6 +63,35 @@ class Case:
         if peer.goaway:
             return f"goaway {peer.goaway}"
         return "closed" if peer.closed else "silence"
+
+
+def _in_two_writes(peer, stream, block):
+    """One frame, of which a part comes later."""
+    head = len(block).to_bytes(3, "big") + b"\x01\x05" + stream.to_bytes(4, "big")
+    for part in (head + block[:3], block[3:]):
+        peer.out += part
+        peer.flush(1)
+        time.sleep(0.05)
+
+
+def _in_two_frames(peer, stream, block):
+    """HEADERS and CONTINUATION."""
+    first, last = HeadersFrame(stream, data=block[:3]), ContinuationFrame(stream, data=block[3:])
+    first.flags.add("END_STREAM")
+    last.flags.add("END_HEADERS")
+    peer.send(first, last)
+
+
+def _by_index(peer, stream, block):
+    """The newest entry of the dynamic table, which is what a request before had as its path."""
+    path = b"/case/trailers-pseudo-entry"
+    pseudo = peer.encode([field for field in request(b"") if field[0] != b":path"])
+    # A literal with incremental indexing (RFC 7541, section 6.2.1), its name the fourth of the static table.
+    peer.open(None, block=pseudo + b"\x44" + integer(len(path)) + path)
+    frame = HeadersFrame(stream, data=b"\xbe")
+    frame.flags.add("END_HEADERS")
+    frame.flags.add("END_STREAM")
+    peer.send(frame)
 
 
 def _get(name, *extra):
@@ -226,6 +261,12 @@ def trailers():
     ten = (b"0123456789",)
     yield Case("trailers", "good", _post("trailers"), ten, [(b"x-sum", b"1")])
     yield Case("trailers-pseudo", "cut", _post("trailers-pseudo"), ten, [(b":path", b"/smuggled")])
+    for how, send in {"segments": _in_two_writes, "frames": _in_two_frames, "indexed": _by_index}.items():
+        name = f"trailers-pseudo-{how}"
+        yield Case(name, "cut", _post(name), ten, [(b":path", b"/smuggled")], send=send)
+    for how, send in {"segments": _in_two_writes, "frames": _in_two_frames}.items():
+        name = f"trailers-{how}"
+        yield Case(name, "good", _post(name), ten, [(b"x-sum", b"1")], send=send)
     yield Case("trailers-endless", "cut", _post("trailers-endless"), ten, [(b"x-sum", b"1")], ends=False)
     for name, field in {
         "trailers-length": (b"content-length", b"5"),

@@ -18,7 +18,7 @@ use std::rc::Rc;
 use h2::Reason;
 
 use self::streams::Streams;
-use super::block::{self, Undecodable};
+use super::block::Block;
 use crate::http::stall::Stall;
 use crate::timer::Timers;
 
@@ -80,6 +80,9 @@ struct Scan {
     continuations: u32,
     /// The first SETTINGS have begun.
     greeted: bool,
+    /// The head under way is that of trailers.
+    trailers: bool,
+    block: Block,
     /// The payload is that of a SETTINGS frame, of whose six bytes an entry so many have come.
     settings: bool,
     entry: [u8; 6],
@@ -120,7 +123,6 @@ const CONTINUATION: u8 = 9;
 const END_STREAM: u8 = 1;
 const ACK: u8 = 1;
 const END_HEADERS: u8 = 4;
-const PADDED: u8 = 8;
 /// SETTINGS_INITIAL_WINDOW_SIZE.
 const WINDOW: u16 = 4;
 
@@ -136,6 +138,8 @@ impl Watch {
                 skip: PREFACE_LEN,
                 continuations: 0,
                 greeted: false,
+                trailers: false,
+                block: Block::default(),
                 settings: false,
                 entry: [0; 6],
                 entry_len: 0,
@@ -254,17 +258,15 @@ impl Watch {
             let rest = &bytes[at..];
             if scan.skip > 0 {
                 let skipped = scan.skip.min(rest.len());
-                if scan.settings {
-                    self.entries(&mut scan, &rest[..skipped]);
-                    if self.broken.get().is_some() {
-                        self.scan.set(scan);
-                        return begin;
-                    }
-                }
+                self.payload(&mut scan, &rest[..skipped]);
                 scan.skip -= skipped;
                 at += skipped;
                 if scan.skip == 0 {
                     self.ends(&scan);
+                }
+                if self.broken.get().is_some() {
+                    self.scan.set(scan);
+                    return begin;
                 }
                 continue;
             }
@@ -277,7 +279,7 @@ impl Watch {
             scan.have += taken as u8;
             if scan.have == 9 {
                 scan.have = 0;
-                self.frame(&mut scan, &rest[taken..]);
+                self.frame(&mut scan);
                 if scan.skip == 0 {
                     self.ends(&scan);
                 }
@@ -298,21 +300,36 @@ impl Watch {
         bytes.len()
     }
 
-    /// All of a frame has come, or of the preface.
-    fn ends(&self, scan: &Scan) {
-        let [_, _, _, kind, flags, ..] = scan.header;
-        let is_whole = match kind {
-            SETTINGS => true,
-            HEADERS | CONTINUATION => flags & END_HEADERS != 0,
-            _ => false,
-        };
-        if is_whole {
-            self.head_since_ms.set(None);
+    /// A part of a frame's payload, or of the preface.
+    fn payload(&self, scan: &mut Scan, part: &[u8]) {
+        match scan.header[3] {
+            SETTINGS => self.entries(scan, part),
+            HEADERS | CONTINUATION => match scan.block.take(part, scan.skip) {
+                Err(reason) => self.breaks(reason, "protocol"),
+                // As soon as it is seen: the crate below looks at no head before it is whole.
+                Ok(true) if scan.trailers => self.breaks(Reason::PROTOCOL_ERROR, "protocol"),
+                Ok(_) => {}
+            },
+            _ => {}
         }
     }
 
-    /// `behind`: what has come of the payload, and more.
-    fn frame(&self, scan: &mut Scan, behind: &[u8]) {
+    /// All of a frame has come, or of the preface.
+    fn ends(&self, scan: &Scan) {
+        let [_, _, _, kind, flags, ..] = scan.header;
+        match kind {
+            SETTINGS => self.head_since_ms.set(None),
+            HEADERS | CONTINUATION if flags & END_HEADERS != 0 => {
+                self.head_since_ms.set(None);
+                if let Err(reason) = scan.block.ends() {
+                    self.breaks(reason, "protocol");
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn frame(&self, scan: &mut Scan) {
         let [a, b, c, kind, flags, s1, s2, s3, s4] = scan.header;
         scan.skip = usize::from(a) << 16 | usize::from(b) << 8 | usize::from(c);
         scan.settings = kind == SETTINGS;
@@ -322,30 +339,15 @@ impl Watch {
         if let Err(reason) = self.obeys(scan, kind, flags, stream) {
             return self.breaks(reason, "protocol");
         }
-        // Padding that is longer than its frame (section 6.2).
-        if kind == HEADERS
-            && flags & PADDED != 0
-            && behind
-                .first()
-                .is_some_and(|pad| usize::from(*pad) >= scan.skip)
-        {
-            return self.breaks(Reason::PROTOCOL_ERROR, "protocol");
-        }
-        if kind == HEADERS
-            && flags & END_HEADERS != 0
-            && let Some(payload) = behind.get(..scan.skip)
-        {
-            match block::has_pseudo(payload, flags) {
-                Err(Undecodable) => return self.breaks(Reason::COMPRESSION_ERROR, "protocol"),
-                Ok(true) if trailers => return self.breaks(Reason::PROTOCOL_ERROR, "protocol"),
-                Ok(_) => {}
-            }
-        }
         match kind {
             // DATA that moves something and HEADERS are what a connection is for.
             DATA if scan.skip > 0 || flags & END_STREAM != 0 => return,
-            HEADERS => return scan.continuations = 0,
+            HEADERS => {
+                (scan.continuations, scan.trailers) = (0, trailers);
+                return scan.block.begins(flags, stream);
+            }
             CONTINUATION => {
+                scan.block.goes_on();
                 scan.continuations += 1;
                 if scan.continuations > CONTINUATIONS {
                     self.breaks(Reason::ENHANCE_YOUR_CALM, "continuation");
@@ -383,6 +385,9 @@ impl Watch {
             return Err(Reason::FRAME_SIZE_ERROR);
         }
         match kind {
+            CONTINUATION if self.head_since_ms.get().is_none() || stream != scan.block.stream() => {
+                return Err(Reason::PROTOCOL_ERROR);
+            }
             PUSH_PROMISE => return Err(Reason::PROTOCOL_ERROR),
             GOAWAY if stream > 0 => return Err(Reason::PROTOCOL_ERROR),
             // A client's streams have odd numbers (section 5.1.1).

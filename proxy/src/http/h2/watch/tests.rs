@@ -38,7 +38,6 @@ fn calm(what: &'static str) -> Option<Broken> {
 
 #[test]
 fn each_kind_of_flood_is_seen_at_its_bound_however_the_bytes_are_cut() {
-    let open = frame(HEADERS, END_HEADERS, 1, &[0x8f; 20]);
     for (kind, payload, most, what) in [
         (DATA, &[][..], EMPTY, "empty-data"),
         (PRIORITY, &[0; 5], PRIORITIES, "priority"),
@@ -48,6 +47,8 @@ fn each_kind_of_flood_is_seen_at_its_bound_however_the_bytes_are_cut() {
         (CONTINUATION, &[0; 100], CONTINUATIONS, "continuation"),
         (0xfa, &[0; 300], UNKNOWN, "unknown"),
     ] {
+        let flags = if kind == CONTINUATION { 0 } else { END_HEADERS };
+        let open = frame(HEADERS, flags, 1, &[0x8f; 20]);
         for cut in [1, 7, 9, 10_000] {
             let watch = watch();
             see(&watch, &open);
@@ -134,6 +135,7 @@ fn streams_that_we_reset_for_what_a_client_did_are_counted_in_all() {
 #[test]
 fn a_frame_that_breaks_a_rule_is_told_the_code_of_the_rule() {
     let open = frame(HEADERS, END_HEADERS, 1, &[0x8f; 20]);
+    let begun = frame(HEADERS, 0, 1, &[0x8f; 20]);
     let ended = frame(HEADERS, END_HEADERS | END_STREAM, 1, &[0x8f; 20]);
     let reset = [&open[..], &frame(RST_STREAM, 0, 1, &[0; 4])].concat();
     for (before, bad, expected) in [
@@ -170,6 +172,21 @@ fn a_frame_that_breaks_a_rule_is_told_the_code_of_the_rule() {
         ),
         (
             &[],
+            frame(CONTINUATION, END_HEADERS, 1, &[0xff; 20]),
+            Reason::PROTOCOL_ERROR,
+        ),
+        (
+            &begun,
+            frame(CONTINUATION, END_HEADERS, 3, &[0xff; 20]),
+            Reason::PROTOCOL_ERROR,
+        ),
+        (
+            &begun,
+            frame(CONTINUATION, END_HEADERS, 1, &[0xff; 20]),
+            Reason::COMPRESSION_ERROR,
+        ),
+        (
+            &[],
             frame(PUSH_PROMISE, 4, 1, &[0; 20]),
             Reason::PROTOCOL_ERROR,
         ),
@@ -191,6 +208,38 @@ fn a_frame_that_breaks_a_rule_is_told_the_code_of_the_rule() {
         see(&watch, &bad);
         let told = watch.broken().map(|broken| broken.reason);
         assert_eq!(told, Some(expected), "{bad:?}");
+    }
+}
+
+#[test]
+fn pseudo_fields_in_trailers_are_seen_however_they_come() {
+    // `:path: /` is put into the dynamic table by the head.
+    let head = [&frame(HEADERS, END_HEADERS, 1, &[0x44, 1, b'/'])[..]].concat();
+    let ends = END_HEADERS | END_STREAM;
+    let whole = frame(HEADERS, ends, 1, &[0x8f, 0x84, 0x8f]);
+    let indexed = frame(HEADERS, ends, 1, &[0x8f, 0xbe]);
+    let continued = [
+        frame(HEADERS, END_STREAM, 1, &[0x8f, 0x04, 1]),
+        frame(CONTINUATION, END_HEADERS, 1, &[b'/', 0x8f]),
+    ]
+    .concat();
+    for trailers in [whole, indexed, continued] {
+        for cut in 1..20 {
+            let watch = watch();
+            see(&watch, &head);
+            assert_eq!(watch.broken(), None);
+            let mut passed = Vec::new();
+            for piece in trailers.chunks(cut) {
+                let good = see(&watch, piece);
+                passed.extend_from_slice(&piece[..good]);
+                if watch.broken().is_some() {
+                    break;
+                }
+            }
+            let told = watch.broken().map(|broken| broken.reason);
+            assert_eq!(told, Some(Reason::PROTOCOL_ERROR), "{trailers:?} by {cut}");
+            assert!(passed.len() < trailers.len(), "the end is not handed down");
+        }
     }
 }
 
