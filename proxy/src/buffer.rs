@@ -9,6 +9,10 @@ pub(crate) const SMALL: usize = 16 * 1024;
 /// Holds the largest head that the limits allow (request line and fields), and carries large bodies.
 pub(crate) const LARGE: usize = 72 * 1024;
 
+/// Memory of a head that is not kept any longer than it is wanted: few have as much, and where they do it is many streams that
+/// would hold it.
+pub(crate) const SHED: usize = 8 * 1024;
+
 /// Bytes between `start` and `end` are filled; those behind `end` are free.
 pub(crate) struct Buffer {
     bytes: Box<[u8]>,
@@ -75,6 +79,15 @@ impl Buffer {
         other.end = rest.len();
         self.end = self.end.min(self.start + count);
         other
+    }
+
+    /// Holds its content in no more room than that takes, where a large buffer would be held for long; how much that is.
+    pub(crate) fn fit(&mut self) -> usize {
+        let exact: Box<[u8]> = self.filled().into();
+        let large = std::mem::replace(&mut self.bytes, exact);
+        (self.start, self.end) = (0, self.bytes.len());
+        self.home.give_back(large);
+        self.end
     }
 
     /// The same content in a large buffer.

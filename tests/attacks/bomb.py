@@ -50,8 +50,21 @@ def _entry(name):
     return prime
 
 
+def just_under(target, pace):
+    """Fourteen references to an entry of 4 KB each: a hundred heads of 57 KB, none of which is too large, and a slow origin."""
+    peer = Peer(target, settings=NO_WINDOW)
+    reference = _entry(b"x-bomb")(peer)
+    block = peer.encode(request(b"/attack/slow")) + reference * 14
+    for _ in range(STREAMS):
+        peer.open(None, block=block)
+    # Held for as long as it is measured.
+    peer.pump(pace.left(), until=lambda: peer.over)
+    return peer
+
+
 ATTACKS = {
     "bomb-table": _attack(_entry(b"x-bomb"), "References to an entry of 4 KB in the dynamic table."),
     "bomb-cookie": _attack(_entry(b"cookie"), "The same as crumbs of a cookie, which are joined (RFC 9113, 8.2.3)."),
+    "bomb-just-under": just_under,
     "bomb-static": _attack(lambda peer: b"\x90", "References to a small entry of the static table."),
 }

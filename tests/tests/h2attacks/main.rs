@@ -123,6 +123,16 @@ fn a_small_block_that_decodes_to_much_is_refused_unkept() {
 }
 
 #[test]
+fn heads_that_are_as_large_as_they_may_be_are_held_within_bounds() {
+    let bounds = Bounds {
+        ended_within: None,
+        upstream_per_connection: 100,
+        ..ENDS
+    };
+    run(&["bomb-just-under"], WHILE, &bounds);
+}
+
+#[test]
 fn floods_of_frames_that_cost_nothing_end_the_connection() {
     let all = [
         "flood-ping",

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use weir_tests::client::Client;
 use weir_tests::config::Setup;
 use weir_tests::h2::raw::{self, Frame, PREFACE, block, flag, kind};
-use weir_tests::origin::Origin;
+use weir_tests::origin::{After, Origin};
 use weir_tests::weir::Weir;
 
 /// The head of a POST whose body is to follow.
@@ -81,4 +81,51 @@ fn a_stream_that_lasts_outlives_a_thousand_others_that_were_answered_before_they
     let seen = origin.requests();
     let body = seen[0].body.as_ref().expect("all of it");
     assert_eq!(body.data, b"somemore");
+}
+
+const REFUSED_STREAM: u32 = 7;
+
+#[test]
+fn large_heads_are_held_to_two_mib_and_more_are_taken_when_they_are_done() {
+    let origin = Origin::start(|exchange| {
+        exchange.body()?;
+        std::thread::sleep(Duration::from_millis(500));
+        exchange.reply(200, "", "").map(|_| After::Keep)
+    });
+    let weir = Weir::start(&Setup::to(&origin));
+    let mut client = raw::connect(weir.addr());
+    let value = vec![b'v'; 14_000];
+    let names = ["x-a", "x-b", "x-c", "x-d"];
+    // 56 KB in five frames, of which 37 fit.
+    let head = |stream: u32| {
+        let fields = names.map(|name| (name.as_bytes(), &value[..]));
+        let mut out = post(stream, "/");
+        out[4] = flag::END_STREAM;
+        for (at, field) in fields.iter().enumerate() {
+            let flags = if at == 3 { flag::END_HEADERS } else { 0 };
+            let part = block(std::slice::from_ref(field));
+            out.extend(Frame::bytes(kind::CONTINUATION, flags, stream, &part));
+        }
+        out
+    };
+    for round in 0..2 {
+        let streams: Vec<u32> = (1 + 80 * round..).step_by(2).take(40).collect();
+        let heads = streams.iter().flat_map(|stream| head(*stream));
+        client.send(heads.collect::<Vec<_>>());
+        let (mut answered, mut refused) = (0, 0);
+        while answered + refused < streams.len() {
+            let frame = raw::until(&mut client, |frame| {
+                frame.kind == kind::RST_STREAM || frame.kind == kind::HEADERS
+            });
+            match frame.code() {
+                Some(code) => {
+                    assert_eq!(code, REFUSED_STREAM);
+                    refused += 1;
+                }
+                None => answered += 1,
+            }
+        }
+        assert_eq!((answered, refused), (37, 3));
+    }
+    assert_eq!(origin.requests().len(), 74, "what is refused is not asked");
 }

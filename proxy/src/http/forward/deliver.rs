@@ -37,6 +37,9 @@ pub(super) async fn answer(
         mut buffer,
         in_flight,
     } = answered;
+    // There is no other try any more, and the answer may take long.
+    scratch.shed_out();
+    upload.shed_front();
     scratch.extra.clear();
     let web = match entry.call {
         Kind::Web(form) => Some(form),

@@ -19,7 +19,7 @@ use chunk::{push_hex, tail};
 use super::body::{BodyError, Decoder};
 use super::head::Framing;
 use super::tap::Tap;
-use crate::buffer::{Buffer, BufferPool, LARGE, SMALL};
+use crate::buffer::{Buffer, BufferPool, LARGE, SHED, SMALL};
 use crate::http::grpc::{Incoming, Outgoing};
 use crate::socket::{ReadHalf, Source, WriteHalf};
 
@@ -266,6 +266,13 @@ impl Flow {
         // What a body puts there later starts anew.
         self.front_at = 0;
         std::mem::take(&mut self.front)
+    }
+
+    /// Lets the memory of a large head go that has left.
+    pub(crate) fn shed_front(&mut self) {
+        if self.front_at == self.front.len() && self.front.capacity() > SHED {
+            self.take_front();
+        }
     }
 
     /// The head for another try: its memory where it has left, a copy where a part of it has not, as an endpoint may answer

@@ -9,7 +9,7 @@ use weir_config::model::{Limits, Listener, Protocol};
 
 use super::flow::poll_fill;
 use super::head::{HeadError, Parsed, RequestHead, ResponseHead, parse_request};
-use crate::buffer::{Buffer, LARGE};
+use crate::buffer::{Buffer, LARGE, SHED};
 use crate::http::client::Client;
 use crate::http::error::ProxyError;
 use crate::http::forward::{self, After};
@@ -59,6 +59,15 @@ pub(crate) struct Scratch {
     pub(crate) set_cookie: Vec<u8>,
     /// Lines that a request's head gets, and then that of its answer.
     pub(crate) extra: Vec<u8>,
+}
+
+impl Scratch {
+    /// Lets the memory of a large head for the endpoint go, which nobody wants any more.
+    pub(crate) fn shed_out(&mut self) {
+        if self.out.capacity() > SHED {
+            self.out = Vec::new();
+        }
+    }
 }
 
 /// What a connection of HTTP/2 begins with.

@@ -61,10 +61,15 @@ pub(crate) struct Target<'a> {
     pub(crate) query: Option<&'a [u8]>,
 }
 
+/// Bytes that the head for an endpoint is mostly longer than the client's by no more.
+const ADDED: usize = 1024;
+
 /// Writes the head of a request to an endpoint into `out`.
 pub(crate) fn request(out: &mut Vec<u8>, parts: &RequestParts<'_>) {
     let (head, bytes) = (parts.head, parts.bytes);
     out.clear();
+    // A large head would double its room to find the last of it.
+    out.reserve(head.len + ADDED);
     out.extend_from_slice(head.method.get(bytes));
     out.push(b' ');
     out.extend_from_slice(parts.target.path.as_bytes());

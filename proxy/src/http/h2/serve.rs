@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use h2::server::{Builder, SendResponse};
 use h2::{Reason, RecvStream};
-use http::{Request, request};
+use http::{HeaderMap, Request, request};
 use rand::RngExt;
 use weir_config::model::{Http2, Limits};
 
@@ -20,6 +20,7 @@ use super::io::Io;
 use super::residents::Seat;
 use super::watch::{Broken, PROVOKED, Watch};
 use super::websocket;
+use crate::buffer::SMALL;
 use crate::http::client::Client;
 use crate::http::forward::{self, After};
 use crate::http::h1::head::{Framing, HeadError, Method};
@@ -43,6 +44,9 @@ const UNSEEN: usize = 20;
 /// Streams of one connection that are begun before others get their turn. Each may have a connection made to an endpoint, and a
 /// hundred that come at once would hold up everybody else on the worker for as long as that takes.
 const STREAMS_PER_TURN: usize = 16;
+/// Heads of more than a small buffer that the streams of one connection hold at once, in bytes. Each is held twice, for its
+/// endpoint and for another try, and a few bytes refer to all of it (RFC 7541, section 7.3).
+const LARGE_HEADS: usize = 2 * 1024 * 1024;
 /// Milliseconds for the last frames to leave.
 const LAST_WORDS_MS: u64 = 1000;
 
@@ -54,6 +58,8 @@ struct Shared {
     watch: Rc<Watch>,
     alarm: Rc<Alarm>,
     streams: Cell<usize>,
+    /// Bytes of large heads that they hold.
+    heads: Cell<usize>,
     /// On the worker's clock: when the last stream ended.
     quiet_since: Cell<u64>,
     idle_ms: Cell<u64>,
@@ -111,6 +117,7 @@ pub(in crate::http) async fn connection(conn: Connection) {
         client,
         watch,
         streams: Cell::new(0),
+        heads: Cell::new(0),
         quiet_since: Cell::new(now),
         idle_ms: Cell::new(limits.idle_timeout.as_millis() as u64),
         head_ms: limits.head_timeout.as_millis() as u64,
@@ -349,7 +356,10 @@ fn start(shared: &Rc<Shared>, request: Request<RecvStream>, mut respond: SendRes
     shared.streams.set(shared.streams.get() + 1);
     // In one place from here on: it is handed on three times.
     let begun = Box::new(Begun {
-        counted: Counted(Rc::clone(shared)),
+        counted: Counted {
+            shared: Rc::clone(shared),
+            head: Cell::new(0),
+        },
         request,
         respond,
     });
@@ -361,7 +371,7 @@ fn start(shared: &Rc<Shared>, request: Request<RecvStream>, mut respond: SendRes
 /// Serves streams, one after another.
 async fn reside(seat: Rc<Seat<Box<Begun>>>) {
     while let Some(begun) = seat.next().await {
-        let worker = Rc::clone(&begun.counted.0.worker);
+        let worker = Rc::clone(&begun.counted.shared.worker);
         stream(begun).await;
         if !worker.residents.take_in(&seat) {
             return;
@@ -375,14 +385,30 @@ fn is_reset(respond: &mut SendResponse<Bytes>) -> bool {
 }
 
 /// One of the connection's streams, for as long as it is served.
-struct Counted(Rc<Shared>);
+struct Counted {
+    shared: Rc<Shared>,
+    /// Bytes of its head, if that is large.
+    head: Cell<usize>,
+}
+
+impl Counted {
+    /// Its head is large; whether it may be held beside those of the others.
+    fn holds(&self, head: usize) -> bool {
+        self.head.set(head);
+        let heads = &self.shared.heads;
+        heads.set(heads.get() + head);
+        heads.get() <= LARGE_HEADS
+    }
+}
 
 impl Drop for Counted {
     fn drop(&mut self) {
-        self.0.streams.set(self.0.streams.get() - 1);
-        self.0.quiet_since.set(self.0.worker.timers.now());
+        let shared = &self.shared;
+        shared.streams.set(shared.streams.get() - 1);
+        shared.heads.set(shared.heads.get() - self.head.get());
+        shared.quiet_since.set(shared.worker.timers.now());
         if std::thread::panicking() {
-            self.0.worker.metrics.panicked();
+            shared.worker.metrics.panicked();
         }
     }
 }
@@ -393,8 +419,8 @@ async fn stream(begun: Box<Begun>) {
         request,
         respond,
     } = *begun;
-    let shared = &counted.0;
-    let (request, body) = request.into_parts();
+    let shared = &counted.shared;
+    let (mut request, body) = request.into_parts();
     let exchange = Exchange::of_client(body, respond);
     let mut conn = Connection::of_stream(
         Rc::clone(&shared.worker),
@@ -406,7 +432,7 @@ async fn stream(begun: Box<Begun>) {
     let worker = &shared.worker;
     let mut scratch = worker.scratch.borrow_mut().pop().unwrap_or_default();
     let served = {
-        let serving = pin!(serve(&mut conn, &request, &mut scratch));
+        let serving = pin!(serve(&mut conn, &counted, &mut request, &mut scratch));
         caught(serving).await
     };
     let Some(after) = served else {
@@ -414,6 +440,7 @@ async fn stream(begun: Box<Begun>) {
         worker.metrics.panicked();
         return conn.stream.break_off();
     };
+    scratch.shed_out();
     worker.scratch.borrow_mut().push(scratch);
     if after == After::Close {
         if conn.stream.is_unanswered() {
@@ -423,7 +450,12 @@ async fn stream(begun: Box<Begun>) {
     }
 }
 
-async fn serve(conn: &mut Connection, request: &request::Parts, scratch: &mut Scratch) -> After {
+async fn serve(
+    conn: &mut Connection,
+    counted: &Counted,
+    request: &mut request::Parts,
+    scratch: &mut Scratch,
+) -> After {
     #[cfg(test)]
     tests::find_defect(request);
     let local = conn.worker.local();
@@ -443,6 +475,14 @@ async fn serve(conn: &mut Connection, request: &request::Parts, scratch: &mut Sc
         limits,
         &mut scratch.head,
     );
+    // They are text now, and the request may take long.
+    request.headers = HeaderMap::new();
+    if conn.buffer.capacity() > SMALL && !counted.holds(conn.buffer.fit()) {
+        // Nothing was done with it, and it may be made again; but not for ever.
+        counted.shared.watch.provoked();
+        conn.stream.refuse();
+        return After::Linger;
+    }
     let checked = match read {
         Ok(()) => settle_body(conn, scratch, limits).await,
         refused => refused,

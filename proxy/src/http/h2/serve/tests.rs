@@ -38,6 +38,7 @@ async fn serve_one(plane: &std::sync::Arc<Plane>) -> h2::client::SendRequest<Byt
         client: Client::new(peer, None, &worker),
         watch: Rc::clone(&watch),
         streams: Cell::new(0),
+        heads: Cell::new(0),
         quiet_since: Cell::new(0),
         idle_ms: Cell::new(60_000),
         head_ms: 10_000,
