@@ -71,6 +71,19 @@ def deadlines(channel):
     pause = [("x-origin-count", "100"), ("x-origin-interval", "100ms")]
     code, _, took = failure(lambda: list(down(b"a", timeout=0.5, metadata=pause)))
     assert code == grpc.StatusCode.DEADLINE_EXCEEDED and took < 2, (code, took)
+    # Messages that would come for ever.
+    over = threading.Event()
+
+    def messages():
+        while not over.wait(0.05):
+            yield b"x"
+
+    up = channel.stream_unary(ECHO + "ClientStream")
+    both = channel.stream_stream(ECHO + "Bidi")
+    for call in (lambda: up(messages(), timeout=0.5), lambda: list(both(messages(), timeout=0.5))):
+        code, _, took = failure(call)
+        assert code == grpc.StatusCode.DEADLINE_EXCEEDED and took < 2, (code, took)
+    over.set()
 
 
 def cancellation(channel):

@@ -1,5 +1,7 @@
 //! gRPC through the proxy: all kinds of calls, how they end, and what their ends are taken for.
 
+mod deadlines;
+
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 

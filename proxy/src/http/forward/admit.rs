@@ -120,7 +120,7 @@ async fn faults(
     Ok(injected.abort)
 }
 
-/// Waits out a delay. The request's own time runs meanwhile, and a client that resets its connection ends it.
+/// Waits out a delay. The request's own time and its caller's run meanwhile, and a client that resets its connection ends it.
 async fn hold(
     conn: &mut Connection,
     entry: &Entry<'_>,
@@ -128,7 +128,8 @@ async fn hold(
     delay: Duration,
 ) -> Result<(), ProxyError> {
     let after = |time: Duration| entry.started_ms.saturating_add(time.as_millis() as u64);
-    let deadline = rule.rule().timeouts.request.map_or(u64::MAX, after);
+    let request = rule.rule().timeouts.request.map_or(u64::MAX, after);
+    let deadline = request.min(entry.caller_waits_ms);
     // The clock counts whole milliseconds: never a part of one too early.
     let until = after(delay) + 1;
     conn.alarm.set(until.min(deadline));
@@ -136,7 +137,8 @@ async fn hold(
     let gone = alarm.watch(|cx| stream.poll_gone(cx));
     match gone.await {
         Ok(()) => Err(ProxyError::ClientGone),
-        Err(_) if deadline <= until => Err(ProxyError::Timeout),
-        Err(_) => Ok(()),
+        Err(_) if deadline > until => Ok(()),
+        Err(_) if entry.caller_waits_ms <= request => Err(ProxyError::Deadline),
+        Err(_) => Err(ProxyError::Timeout),
     }
 }

@@ -2,7 +2,9 @@
 
 use crate::moment::Moment;
 use std::cell::{Cell, RefCell};
+use std::pin::pin;
 use std::rc::Rc;
+use std::task::Poll;
 use std::time::Duration;
 
 use weir_config::model::{Listener, RetryLimit};
@@ -221,7 +223,9 @@ pub(super) async fn until_answered(
             tried.push(endpoint);
         }
         let another_parent = traced::again(conn, entry);
-        back_off(conn, call, entry.attempts).await;
+        if let Err(error) = back_off(conn, call, upload, &deadlines, entry.attempts).await {
+            return give_up(conn, scratch, entry, call, &deadlines, error).await;
+        }
         if another_parent || upload.has_moved() || entry.has_deadline() {
             // The head's place was taken by the body, or it names the last try, or the time that it had.
             write_head(conn, scratch, entry, call);
@@ -245,7 +249,8 @@ async fn give_up(
     deadlines: &Deadlines,
     error: ProxyError,
 ) -> Result<Answered, ProxyError> {
-    if call.parked.borrow().is_empty() {
+    // Nobody waits any more for an answer that one from before may give.
+    if call.parked.borrow().is_empty() || matches!(error, ProxyError::ClientGone) {
         return Err(error);
     }
     let answered = Box::pin(hedge::last(conn, scratch, entry, call, deadlines)).await?;
@@ -353,14 +358,34 @@ fn reason(outcome: Option<Outcome>) -> &'static str {
     }
 }
 
-/// Waits before the next try, as the policy's backoff says.
-async fn back_off(conn: &Connection, call: &Call<'_>, attempts: u8) {
+/// Waits before the next try, as the policy's backoff says. The request's own time and its caller's run meanwhile, and a
+/// client that leaves ends it.
+async fn back_off(
+    conn: &mut Connection,
+    call: &Call<'_>,
+    upload: &Flow,
+    deadlines: &Deadlines,
+    attempts: u8,
+) -> Result<(), ProxyError> {
     let wait = backoff(
         &call.rule.rule().retry,
         attempts,
         &mut conn.worker.random.borrow_mut(),
     );
-    tokio::time::sleep(wait).await;
+    let (alarm, stream) = (&conn.alarm, &mut conn.stream);
+    // The try's endpoint may be removed: nothing is asked of it any more.
+    alarm.set_endpoint(None);
+    alarm.set(deadlines.between_tries(conn.worker.timers.now(), call, upload));
+    // Most waits are shorter than a tick of the alarm.
+    let mut pause = pin!(tokio::time::sleep(wait));
+    let waited = alarm.watch(|cx| match pause.as_mut().poll(cx) {
+        Poll::Ready(()) => Poll::Ready(Ok(())),
+        Poll::Pending => stream.poll_gone(cx).map(|()| Err(ProxyError::ClientGone)),
+    });
+    match waited.await {
+        Ok(waited) => waited,
+        Err(rung) => Err(deadlines.failure(conn, rung).error),
+    }
 }
 
 /// Writes the head as the endpoint gets it; the same for every attempt, but for what a caller's time has become.

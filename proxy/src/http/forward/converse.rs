@@ -182,7 +182,7 @@ async fn next_head(
                         progress.moved = upload.moved;
                         progress.on_client = on_client;
                         alarm.set(match on_client {
-                            true => timers.now() + idle,
+                            true => deadlines.while_sending(timers.now() + idle),
                             false => deadlines.after_upload(timers.now(), call, upload),
                         });
                     }
@@ -242,8 +242,9 @@ async fn next_head(
             hedge::poll(&mut parked, cx, (limits, method), pool, head).map(Event::Overtaken)
         })
         .await;
+    let on_client = !progress.done && progress.on_client;
     match waited {
-        Err(Rung::Time) if !progress.done && progress.on_client => {
+        Err(Rung::Time) if on_client && !deadlines.has_caller_left(timers.now()) => {
             Ok(Event::Body(ProxyError::BodyTimeout))
         }
         waited => waited,

@@ -43,33 +43,44 @@ impl Deadlines {
         }
     }
 
+    /// While the client may still send, `idle_at` is when it has been silent for too long. Nobody answers whom it has
+    /// stopped waiting for.
+    pub(super) fn while_sending(&self, idle_at: u64) -> u64 {
+        idle_at.min(self.caller)
+    }
+
+    /// Whether the caller of gRPC waits no longer.
+    pub(super) fn has_caller_left(&self, now: u64) -> bool {
+        self.caller <= now
+    }
+
     /// A body may take its time to arrive; the endpoint's time to answer starts with its end.
     pub(super) fn after_upload(&self, now: u64, call: &Call<'_>, upload: &Flow) -> u64 {
-        match call
-            .rule
-            .rule()
-            .timeouts
-            .request
-            .filter(|_| upload.has_moved())
-        {
+        self.between_tries(now, call, upload).min(self.attempt)
+    }
+
+    /// The same of the request, whatever a try may take.
+    pub(super) fn between_tries(&self, now: u64, call: &Call<'_>, upload: &Flow) -> u64 {
+        let timeout = call.rule.rule().timeouts.request;
+        let request = match timeout.filter(|_| upload.has_moved()) {
             Some(timeout) => (call.uploaded_ms.get().unwrap_or(now) + timeout.as_millis() as u64)
-                .max(self.request)
-                .min(self.attempt)
-                .min(self.caller),
-            None => self.next(),
-        }
+                .max(self.request),
+            None => self.request,
+        };
+        request.min(self.caller)
     }
 
     /// What it means that the alarm rang, while nothing of an answer had come.
     pub(super) fn failure(&self, conn: &Connection, rung: Rung) -> Failure {
+        let now = conn.worker.timers.now();
         match rung {
-            Rung::Time if conn.worker.timers.now() < self.request.min(self.caller) => Failure {
+            // How long its caller waits is no fault of an endpoint.
+            Rung::Time if self.has_caller_left(now) => Failure::last(ProxyError::Deadline),
+            Rung::Time if now < self.request => Failure {
                 error: ProxyError::Timeout,
                 outcome: Some(Outcome::Timeout),
                 bytes_sent: true,
             },
-            // How long its caller waits is no fault of an endpoint.
-            Rung::Time if self.caller < self.request => Failure::last(ProxyError::Deadline),
             Rung::Time | Rung::Drain => Failure::last(ProxyError::Timeout),
             // A request is not judged twice; a stream of TCP is.
             Rung::Removed | Rung::Forbidden => Failure::last(ProxyError::Reset),

@@ -153,6 +153,6 @@ pub(super) async fn wait(
     conn.worker.shared.waits_no_longer();
     match called {
         Ok(()) => Ok(waiting.since()),
-        Err(_) => Err(ProxyError::Timeout),
+        Err(rung) => Err(deadlines.failure(conn, rung).error),
     }
 }
