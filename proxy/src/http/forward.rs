@@ -293,7 +293,6 @@ async fn reply_with(
         for (name, value) in &rule.filters.response.add {
             line(&mut lines, name.as_bytes(), value.as_bytes());
         }
-        rule.filters.say_hsts(&conn.client, &mut lines);
     }
     let answer = match reply {
         Reply::Direct {
@@ -344,7 +343,11 @@ async fn own_answer(
     let shed = entry.flag == Flag::OM;
     let leaves = conn.says_goodbye() || (!shed && conn.worker.spares_memory());
     let keep = clean && scratch.head.keep_alive && scratch.head.minor >= 1 && !leaves;
-    let lines = traced::lines(conn, entry, answer.lines);
+    let mut lines = traced::lines(conn, entry, answer.lines);
+    // No answer of the rule goes without, ours least of all: a page of errors is what is seen while the endpoints are down.
+    if let Some(rule) = entry.rule.filter(|rule| rule.filters.hsts.is_some()) {
+        rule.filters.say_hsts(&conn.client, lines.to_mut());
+    }
     let answer = &Answer {
         lines: &lines,
         ..*answer
