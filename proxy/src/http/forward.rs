@@ -159,7 +159,7 @@ async fn serve<'a>(
     admit_to_process(conn, entry)?;
     let found = resolve::route(conn, scratch, &table.table);
     entry.rule = found.map(|found| &table.rules[found.id.index()]);
-    if let Kind::Web(_) = entry.call
+    if let Kind::Web { .. } = entry.call
         && entry.rule.is_some_and(|rule| !rule.filters.grpc_web)
     {
         // Nobody takes it for what it is: it goes on like any other request.
@@ -174,11 +174,11 @@ async fn serve<'a>(
         return Err(ProxyError::NoRoute);
     };
     scratch.extra.clear();
-    if let Kind::Web(form) = entry.call {
-        if form == Web::Text && !upload.has_moved() {
+    if let Kind::Web { asked, .. } = entry.call {
+        if asked == Web::Text && !upload.has_moved() {
             upload.turn(Turn::FromText(Incoming::default()));
         }
-        web::of_client(scratch, conn.buffer.filled(), form);
+        web::of_client(scratch, conn.buffer.filled(), asked);
     }
     if rule.holds_back()
         && !entry.done.admitted

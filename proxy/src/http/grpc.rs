@@ -22,32 +22,45 @@ pub(crate) enum Kind {
     Plain,
     Grpc,
     /// gRPC-Web, by a client that cannot see trailers.
-    Web(Web),
+    Web {
+        asked: Web,
+        /// In which it wants to be answered.
+        answered: Web,
+    },
 }
 
 impl Kind {
-    /// By the request's Content-Type; `bytes`: what the head was parsed from.
+    /// By the request's Content-Type, and its Accept in gRPC-Web; `bytes`: what the head was parsed from.
     pub(crate) fn of(head: &RequestHead, bytes: &[u8]) -> Self {
         // A call is always a POST, which spares most requests the look.
         if head.kind != Method::Post {
             return Self::Plain;
         }
-        match value_of(&head.fields, bytes, b"content-type") {
-            Some(value) => Self::of_content_type(value),
+        let value = value_of(&head.fields, bytes, b"content-type");
+        match value.map(Self::of_content_type) {
+            Some(Self::Web { asked, .. }) => Self::Web {
+                asked,
+                answered: web::accepted(&head.fields, bytes, asked),
+            },
+            Some(kind) => kind,
             None => Self::Plain,
         }
     }
 
-    fn of_content_type(value: &[u8]) -> Self {
+    pub(crate) fn of_content_type(value: &[u8]) -> Self {
         let is = |name: &[u8]| {
             let (start, rest) = (value.get(..name.len()), value.get(name.len()..));
             start.is_some_and(|start| start.eq_ignore_ascii_case(name))
-                && matches!(rest, Some([] | [b'+' | b';' | b' ', ..]))
+                && matches!(rest, Some([] | [b'+' | b';' | b' ' | b'\t', ..]))
+        };
+        let web = |form| Self::Web {
+            asked: form,
+            answered: form,
         };
         match () {
-            () if is(b"application/grpc") => Self::Grpc,
-            () if is(b"application/grpc-web") => Self::Web(Web::Binary),
-            () if is(b"application/grpc-web-text") => Self::Web(Web::Text),
+            () if is(GRPC) => Self::Grpc,
+            () if is(Web::Binary.content_type()) => web(Web::Binary),
+            () if is(Web::Text.content_type()) => web(Web::Text),
             () => Self::Plain,
         }
     }
@@ -67,6 +80,9 @@ pub(crate) fn value_of<'a>(fields: &[Field], bytes: &'a [u8], name: &[u8]) -> Op
         .find(named)
         .map(|field| field.value.get(bytes))
 }
+
+/// The content type of calls, which something may follow.
+pub(crate) const GRPC: &[u8] = b"application/grpc";
 
 /// The field that says how long a caller waits.
 pub(crate) const TIMEOUT: &[u8] = b"grpc-timeout";
@@ -173,10 +189,9 @@ pub(crate) fn http_status(status: u8) -> u16 {
 /// The fields that tell a caller how its call ended, where there are no trailers to say it.
 pub(crate) fn lines(status: u8, message: &str, kind: Kind) -> Vec<u8> {
     let mut out = Vec::new();
-    let content_type: &[u8] = match kind {
-        Kind::Web(Web::Binary) => b"application/grpc-web",
-        Kind::Web(Web::Text) => b"application/grpc-web-text",
-        _ => b"application/grpc",
+    let content_type = match kind {
+        Kind::Web { answered, .. } => answered.content_type(),
+        _ => GRPC,
     };
     line(&mut out, b"Content-Type", content_type);
     push_status(&mut out, status, message);
@@ -206,15 +221,21 @@ mod tests {
 
     #[test]
     fn a_call_is_told_by_its_content_type_and_nothing_that_looks_like_it() {
+        let web = |form| Kind::Web {
+            asked: form,
+            answered: form,
+        };
         for (value, expected) in [
             ("application/grpc", Kind::Grpc),
             ("application/grpc+proto", Kind::Grpc),
             ("Application/gRPC; charset=utf-8", Kind::Grpc),
-            ("application/grpc-web", Kind::Web(Web::Binary)),
-            ("application/grpc-web+proto", Kind::Web(Web::Binary)),
-            ("application/grpc-web-text", Kind::Web(Web::Text)),
-            ("application/grpc-web-text+proto", Kind::Web(Web::Text)),
+            ("application/grpc-web", web(Web::Binary)),
+            ("application/grpc-web+proto", web(Web::Binary)),
+            ("application/grpc-web-text", web(Web::Text)),
+            ("application/grpc-web-text+proto", web(Web::Text)),
+            ("application/grpc\t;x", Kind::Grpc),
             ("application/grpcx", Kind::Plain),
+            ("text/plain; charset=utf-8", Kind::Plain),
             ("application/json", Kind::Plain),
             ("", Kind::Plain),
         ] {

@@ -131,6 +131,56 @@ fn errors_of_ours_are_of_its_kind() {
 }
 
 #[test]
+fn the_answer_has_the_form_that_accept_names() {
+    let origin = Program::origin(&[]);
+    let weir = Weir::start(&to_with(Speaks::H2, origin.addr(), "", WEB));
+    let gone = Weir::start(&to_with(Speaks::H2, ports::free(), "", WEB));
+    let (binary, text) = ("application/grpc-web", "application/grpc-web-text");
+    for (asked, accept, answered) in [
+        (binary, text, text),
+        (text, binary, binary),
+        (binary, "*/*", binary),
+        (text, "*/*, application/grpc", text),
+        (
+            text,
+            "application/grpc-web+proto, application/grpc-web-text;q=0.5",
+            text,
+        ),
+        (
+            binary,
+            "text/html, application/grpc-web-text+proto ;q=0.9",
+            text,
+        ),
+    ] {
+        let frame = grpc::frame(b"hello");
+        let body = match asked == text {
+            true => STANDARD.encode(frame).into_bytes(),
+            false => frame,
+        };
+        let kind = format!("{asked}+proto");
+        let what = Ask {
+            fields: &[("content-type", &kind), ("accept", accept)],
+            body: &body,
+            ..Ask::of("POST", "/weir.origin.v1.Echo/Unary")
+        };
+        for front in [Speaks::H1, Speaks::H2] {
+            let got = ask(front, &weir, &what);
+            assert_eq!(got.get("content-type"), Some(answered), "{asked} {accept}");
+            let body = match answered == text {
+                true => STANDARD.decode(&got.body).expect("base64"),
+                false => got.body,
+            };
+            let (messages, trailers) = parts(&body);
+            assert_eq!(messages, [b"hello".to_vec()], "{asked} {accept}");
+            assert!(trailers.contains("grpc-status: 0\r\n"), "{trailers}");
+            // As is one of ours.
+            let got = ask(front, &gone, &what);
+            assert_eq!(got.get("content-type"), Some(answered), "{asked} {accept}");
+        }
+    }
+}
+
+#[test]
 fn text_that_is_no_base64_is_refused_as_a_call() {
     let origin = Program::origin(&[]);
     let weir = Weir::start(&to_with(Speaks::H2, origin.addr(), "", WEB));

@@ -42,7 +42,7 @@ pub(super) async fn answer(
     upload.shed_front();
     scratch.extra.clear();
     let web = match entry.call {
-        Kind::Web(form) => Some(form),
+        Kind::Web { answered, .. } => Some(answered),
         _ => None,
     };
     if let Some(form) = web {
@@ -367,7 +367,7 @@ async fn end_call(
         Flag::UC => "the endpoint broke off",
         _ => return,
     };
-    if !conn.stream.is_h2() && !matches!(entry.call, Kind::Web(_)) {
+    if !conn.stream.is_h2() && !matches!(entry.call, Kind::Web { .. }) {
         return;
     }
     let mut trailers = Vec::new();

@@ -6,12 +6,47 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
+use super::Kind;
+use crate::http::h1::head::Field;
+
 /// Which of the two forms.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Web {
     Binary,
     /// In base64.
     Text,
+}
+
+impl Web {
+    /// Something may follow it.
+    pub(crate) fn content_type(self) -> &'static [u8] {
+        match self {
+            Self::Binary => b"application/grpc-web",
+            Self::Text => b"application/grpc-web-text",
+        }
+    }
+}
+
+/// The form of the answer to who asks in that one: the other, where Accept names it and not this one.
+pub(super) fn accepted(fields: &[Field], bytes: &[u8], asked: Web) -> Web {
+    let accepts = |form| {
+        let named = fields
+            .iter()
+            .filter(|field| field.name.get(bytes).eq_ignore_ascii_case(b"accept"));
+        let mut types = named.flat_map(|field| field.value.get(bytes).split(|b| *b == b','));
+        types.any(|name| {
+            let kind = Kind::of_content_type(name.trim_ascii());
+            matches!(kind, Kind::Web { asked, .. } if asked == form)
+        })
+    };
+    let other = match asked {
+        Web::Binary => Web::Text,
+        Web::Text => Web::Binary,
+    };
+    match accepts(other) && !accepts(asked) {
+        true => other,
+        false => asked,
+    }
 }
 
 /// The first byte of a frame that holds trailers.
