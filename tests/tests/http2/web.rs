@@ -2,7 +2,9 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use http::HeaderValue;
 use weir_tests::grpc;
+use weir_tests::h2::{Origin, Reply};
 use weir_tests::ports;
 use weir_tests::program::Program;
 use weir_tests::weir::Weir;
@@ -127,6 +129,64 @@ fn errors_of_ours_are_of_its_kind() {
             assert_eq!((got.status, got.get("grpc-status")), (200, Some("14")));
             assert_eq!(got.get("content-type"), Some(kind));
         }
+    }
+}
+
+#[test]
+fn an_answer_that_is_none_of_grpc_tells_how_the_call_ended_by_its_status() {
+    for (status, kind, code) in [
+        (200, Some("text/html"), "2"),
+        (200, None, "2"),
+        (200, Some("application/grpcx"), "2"),
+        (401, Some("text/plain; charset=utf-8"), "16"),
+        (404, Some("text/plain; charset=utf-8"), "12"),
+        (503, Some("application/json"), "14"),
+    ] {
+        let origin = Origin::start(move |_| {
+            let mut reply = Reply::status(status);
+            let fields = reply.response.headers_mut();
+            if let Some(kind) = kind {
+                fields.insert("content-type", HeaderValue::from_static(kind));
+            }
+            fields.insert("content-length", HeaderValue::from(reply.body.len()));
+            fields.insert("x-kept", HeaderValue::from_static("yes"));
+            reply
+        });
+        let keys = "outlierDetection: { consecutive5xxErrors: 4, maxEjectionPercent: 100 }";
+        let weir = Weir::start(&to_with(Speaks::H2, origin.addr(), keys, WEB));
+        for front in [Speaks::H1, Speaks::H2] {
+            for form in ["application/grpc-web", "application/grpc-web-text"] {
+                let what = Ask {
+                    fields: &[("content-type", form)],
+                    ..Ask::of("POST", "/a.B/C")
+                };
+                let got = ask(front, &weir, &what);
+                let said = (got.status, got.get("content-type"), got.get("grpc-status"));
+                assert_eq!(said, (200, Some(form), Some(code)), "{status} {kind:?}");
+                assert_eq!((got.get("x-kept"), &*got.body), (Some("yes"), &b""[..]));
+                let why = format!("the endpoint answered with {status}, and not as gRPC");
+                assert_eq!(got.get("grpc-message"), Some(&*why));
+            }
+        }
+        // It counts for its endpoint as the same answer does to any other call.
+        let ejections = f64::from(matches!(status, 200 | 503));
+        weir.counts("weir_ejections_total", &[], ejections);
+    }
+}
+
+#[test]
+fn such_an_answer_over_http_1_leaves_the_clients_connection_in_order() {
+    let origin = weir_tests::origin::Origin::start(|exchange| {
+        exchange.body()?;
+        exchange.reply(404, "Content-Type: text/plain\r\n", "there is no such page")
+    });
+    let weir = Weir::start(&to_with(Speaks::H1, origin.addr(), "", WEB));
+    let mut client = weir.client();
+    for _ in 0..3 {
+        client.send("POST /a.B/C HTTP/1.1\r\nHost: a\r\nContent-Type: application/grpc-web\r\nContent-Length: 0\r\n\r\n");
+        let got = client.response();
+        assert_eq!((got.status(), got.get("grpc-status")), (200, Some("12")));
+        assert_eq!((got.closes(), got.body.data), (false, Vec::new()));
     }
 }
 

@@ -5,7 +5,7 @@ use std::task::Poll;
 
 use super::super::error::ProxyError;
 use super::super::filter::HSTS;
-use super::super::grpc::{self, Kind, Outgoing};
+use super::super::grpc::{self, Kind, Outgoing, Web};
 use super::super::h1::flow::{Encoding, Flow, FlowError, Turn};
 use super::super::h1::head::Framing;
 use super::super::h1::serve::{Connection, Scratch};
@@ -18,6 +18,7 @@ use super::attempt::{Answered, Call};
 use super::entry::Entry;
 use super::{After, traced, web};
 use crate::socket::{Socket, WriteHalf};
+use crate::buffer::Buffer;
 use crate::telemetry::Flag;
 use crate::timer::Rung;
 use crate::upstream::feedback::Outcome;
@@ -45,15 +46,14 @@ pub(super) async fn answer(
         Kind::Web { answered, .. } => Some(answered),
         _ => None,
     };
-    if let Some(form) = web {
-        web::of_endpoint(scratch, buffer.filled(), form);
-    }
+    let is_strange =
+        web.is_some_and(|form| turn_head(conn, scratch, entry, call, &lease, &buffer, form));
     if call.rule.filters.say_hsts(&conn.client, &mut scratch.extra) {
         // There must be only one (RFC 6797, section 7.1).
         scratch.response.drop_named(HSTS, buffer.filled());
     }
     let framing = scratch.response.framing;
-    if scratch.response.status != 101 {
+    if scratch.response.status != 101 && !is_strange {
         check_surplus(framing, buffer.len() - scratch.response.len)?;
     }
     // Known to be empty as its head arrives; in frames the head then ends the stream, which a call of gRPC that failed
@@ -86,6 +86,9 @@ pub(super) async fn answer(
     buffer.consume(scratch.response.len);
     entry.status = scratch.response.status;
     entry.responded = true;
+    if is_strange {
+        buffer = conn.worker.buffers.none();
+    }
     let head_len = scratch.front.len() as u64;
     let front = match &mut conn.stream {
         Socket::H2(exchange) => {
@@ -120,7 +123,7 @@ pub(super) async fn answer(
         false => plan.encoding,
     };
     let mut download = Flow::new(front, buffer, said, encoding, &conn.worker.buffers);
-    if let Some(form) = web {
+    if let Some(form) = web.filter(|_| !is_strange) {
         download.turn(Turn::ToWeb(Outgoing::new(form)));
     }
     let waits = Waits {
@@ -167,7 +170,8 @@ pub(super) async fn answer(
         return Ok(after);
     }
     let upload_done = upload.is_done();
-    if upload_done && download.buffer.is_empty() {
+    // What was left out is still to come on it.
+    if upload_done && download.buffer.is_empty() && !is_strange {
         give_back(conn, scratch, call, lease);
     }
     match plan.keep && upload_done {
@@ -181,6 +185,29 @@ struct Plan {
     encoding: Encoding,
     keep: bool,
     said: Said,
+}
+
+/// Turns the head of an answer to a caller of gRPC-Web; `true`: it is none of gRPC, and goes on without its body.
+fn turn_head(
+    conn: &Connection,
+    scratch: &mut Scratch,
+    entry: &mut Entry<'_>,
+    call: &Call<'_>,
+    lease: &Lease,
+    buffer: &Buffer,
+    form: Web,
+) -> bool {
+    if web::is_call(scratch, buffer.filled()) {
+        web::of_endpoint(scratch, buffer.filled(), form);
+        return false;
+    }
+    // What looked like the beginning of a call says nothing of how it ended.
+    if scratch.response.status == 200 && entry.grpc_status.is_none() {
+        let outcome = Outcome::of_status(500);
+        call.report(conn, &lease.endpoint, outcome, entry.upstream);
+    }
+    entry.grpc_status = Some(web::of_stranger(scratch, buffer.filled(), form));
+    true
 }
 
 impl Plan {

@@ -1,7 +1,7 @@
 //! Heads of gRPC-Web: as gRPC to the endpoint, and back.
 
-use super::super::grpc::{GRPC, Web, value_of};
-use super::super::h1::head::{Field, Framing, Known};
+use super::super::grpc::{self, GRPC, Kind, Web, value_of};
+use super::super::h1::head::{Field, Framing, Known, Span};
 use super::super::h1::serve::Scratch;
 use super::super::h1::write::line;
 
@@ -19,7 +19,13 @@ pub(super) fn of_client(scratch: &mut Scratch, bytes: &[u8], form: Web) {
     line(&mut scratch.extra, b"Content-Type", &value);
 }
 
-/// Makes the head of an answer, which is in the scratch, one of gRPC-Web.
+/// Whether an answer, whose head is in the scratch, is one of gRPC.
+pub(super) fn is_call(scratch: &Scratch, bytes: &[u8]) -> bool {
+    let value = value_of(&scratch.response.fields, bytes, b"content-type");
+    value.map(Kind::of_content_type) == Some(Kind::Grpc)
+}
+
+/// Makes the head of an answer of gRPC, which is in the scratch, one of gRPC-Web.
 pub(super) fn of_endpoint(scratch: &mut Scratch, bytes: &[u8], form: Web) {
     let head = &mut scratch.response;
     let suffix = suffix(&head.fields, bytes, GRPC);
@@ -30,6 +36,30 @@ pub(super) fn of_endpoint(scratch: &mut Scratch, bytes: &[u8], form: Web) {
         head.framing = Framing::Chunked;
     }
     line(&mut scratch.extra, b"Content-Type", &value);
+}
+
+/// The same of an answer that is none of gRPC: how the call ended follows from its status of HTTP (gRPC,
+/// `http-grpc-status-mapping.md`), unless it says that itself. The body is nothing that the caller can read, and is left
+/// out.
+#[cold]
+pub(super) fn of_stranger(scratch: &mut Scratch, bytes: &[u8], form: Web) -> u8 {
+    let (head, extra) = (&mut scratch.response, &mut scratch.extra);
+    let said = value_of(&head.fields, bytes, b"grpc-status").map(grpc::parse_status);
+    let status = said.unwrap_or_else(|| grpc::status_of_http(head.status));
+    drop_named(&mut head.fields, bytes, b"content-type");
+    drop_named(&mut head.fields, bytes, b"content-encoding");
+    drop_length(&mut head.fields);
+    line(extra, b"Content-Type", form.content_type());
+    line(extra, b"Content-Length", b"0");
+    if said.is_none() {
+        let why = format!(
+            "the endpoint answered with {}, and not as gRPC",
+            head.status
+        );
+        grpc::push_status(extra, status, &why);
+    }
+    (head.status, head.reason, head.framing) = (200, Span::default(), Framing::None);
+    status
 }
 
 /// What stands behind the type: `+proto`, or parameters.
