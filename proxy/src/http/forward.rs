@@ -7,6 +7,7 @@ mod begin;
 mod converse;
 mod deadlines;
 mod deliver;
+mod early;
 mod entry;
 mod hedge;
 mod pause;
@@ -36,6 +37,7 @@ use crate::upstream::local::Local;
 use crate::upstream::permit::Permit;
 use crate::upstream::pick::{self, NoChoice};
 use attempt::Call;
+pub(super) use early::Behind;
 use entry::Entry;
 use rand::{Rng, RngExt};
 
@@ -92,6 +94,8 @@ pub(crate) async fn exchange(
         && upload.can_restart()
         && let Some(newer) = conn.worker.newer(&local)
     {
+        // Out of the entry again: what is held beside it is held while the request is served, by every connection.
+        let (started, started_ms, request_id) = (entry.started, entry.started_ms, entry.request_id);
         let (attempts, done, flag) = (entry.attempts, entry.done, entry.flag);
         let (place, traced) = (entry.place.take(), entry.traced.take());
         drop((entry, result));

@@ -1,6 +1,7 @@
 //! gRPC through the proxy: all kinds of calls, how they end, and what their ends are taken for.
 
 mod deadlines;
+mod early;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};

@@ -21,6 +21,7 @@ use super::super::h1::write::{self, ClientCert, RequestParts, Target};
 use super::begin;
 use super::converse::{Answerer, converse};
 use super::deadlines::Deadlines;
+use super::early::{self, Behind};
 use super::entry::Entry;
 use super::hedge::{self, Parked};
 use super::pause::heed;
@@ -124,17 +125,17 @@ pub(super) async fn until_answered(
     loop {
         let deadlines = Deadlines::new(conn, entry, call);
         let way = way::find(conn, call, &tried, &deadlines).await?;
+        scratch.behind = Behind::Unknown;
         entry.attempts += 1;
         entry.endpoint = Some(Rc::clone(&way.endpoint));
-        let first = if entry.attempts == 1 {
-            entry.started
-        } else {
-            Moment::now()
+        entry.try_began = match entry.attempts {
+            1 => entry.started,
+            _ => Moment::now(),
         };
         let endpoint = Rc::clone(&way.endpoint);
         conn.alarm.set_endpoint(Some(Rc::clone(&endpoint)));
         traced::try_begins(entry);
-        let ended = attempt(conn, scratch, upload, call, way, &deadlines, first).await;
+        let ended = attempt(conn, scratch, entry, upload, call, way, &deadlines).await;
         let outcome = match &ended {
             Ok(Won::This(_)) => Ok(scratch.response.status),
             Ok(Won::Parked(_)) => Err(&ProxyError::Timeout),
@@ -150,15 +151,12 @@ pub(super) async fn until_answered(
                 return Ok(answered);
             }
             Ok(Won::This(answered)) => {
-                let took = first.elapsed();
-                entry.upstream = Some(took);
                 let status = scratch.response.status;
-                entry.grpc_status = called_status(scratch, entry, answered.buffer.filled());
                 let said = entry.grpc_status.map_or(status, grpc::http_status);
                 // A call that has begun well tells in its trailers how it ended.
                 if !entry.call.is_call() || entry.grpc_status.is_some() || status != 200 {
                     let outcome = feedback::Outcome::of_status(said);
-                    call.report(conn, &endpoint, outcome, Some(took));
+                    call.report(conn, &endpoint, outcome, entry.upstream);
                 }
                 if status == 503 {
                     let (head, bytes) = (&scratch.response, answered.buffer.filled());
@@ -216,8 +214,8 @@ pub(super) async fn until_answered(
                 }
             }
         }
-        drop(answered);
         conn.worker.metrics.retried(reason(failure.outcome));
+        drop((answered, failure));
         entry.upstream = None;
         if tried.len() < MAX_TRIED {
             tried.push(endpoint);
@@ -293,15 +291,6 @@ fn is_failover(
     gone && budget
         && entry.attempts - entry.spared == 1
         && pick::others_are_well(call.choice, endpoint, now_ms)
-}
-
-/// How a call of gRPC ended, where the head of its answer says so: it has neither messages nor trailers then.
-fn called_status(scratch: &Scratch, entry: &Entry<'_>, bytes: &[u8]) -> Option<u8> {
-    if !entry.call.is_call() || scratch.response.status != 200 {
-        return None;
-    }
-    let status = grpc::value_of(&scratch.response.fields, bytes, b"grpc-status")?;
-    Some(grpc::parse_status(status))
 }
 
 /// Whether the body may have to be sent twice; a larger one than is held is not copied at all.
@@ -468,11 +457,11 @@ fn copy(
 async fn attempt(
     conn: &mut Connection,
     scratch: &mut Scratch,
+    entry: &mut Entry<'_>,
     upload: &mut Flow,
     call: &Call<'_>,
     way: Way,
     deadlines: &Deadlines,
-    since: Moment,
 ) -> Result<Won, Failure> {
     let Way {
         endpoint,
@@ -511,11 +500,18 @@ async fn attempt(
         scratch.out = upload.lend_front();
     }
     match got {
-        Ok(Answerer::This) => Ok(Won::This(Answered {
-            lease,
-            buffer,
-            in_flight,
-        })),
+        Ok(Answerer::This) => {
+            entry.upstream = Some(entry.try_began.elapsed());
+            if entry.call.is_call() {
+                let bytes = buffer.filled();
+                early::learn(conn, scratch, entry, upload, call, (&mut lease, bytes)).await;
+            }
+            Ok(Won::This(Answered {
+                lease,
+                buffer,
+                in_flight,
+            }))
+        }
         Ok(Answerer::Parked(at)) => Ok(Won::Parked(at)),
         Err(failure) => {
             if hedge::may_park(call, scratch, upload, &failure) {
@@ -523,7 +519,7 @@ async fn attempt(
                     lease,
                     buffer,
                     in_flight,
-                    since,
+                    since: entry.try_began,
                 });
             }
             Err(failure)

@@ -15,10 +15,11 @@ use super::super::h2::watch::Watch;
 use super::super::stall::{STALL_MS, Stall};
 use super::super::tunnel;
 use super::attempt::{Answered, Call};
+use super::early::Behind;
 use super::entry::Entry;
 use super::{After, traced, web};
-use crate::socket::{Socket, WriteHalf};
 use crate::buffer::Buffer;
+use crate::socket::{Socket, WriteHalf};
 use crate::telemetry::Flag;
 use crate::timer::Rung;
 use crate::upstream::feedback::Outcome;
@@ -60,7 +61,8 @@ pub(super) async fn answer(
     // relies on (`Trailers-Only`).
     let in_frames = lease.stream.is_h2();
     let is_empty = match in_frames {
-        true => lease.stream.is_drained(),
+        // What was looked at has taken from the stream what it found there.
+        true => matches!(scratch.behind, Behind::Unknown) && lease.stream.is_drained(),
         false => framing == Framing::Length(0),
     };
     if is_empty && in_frames && conn.stream.is_h2() {
@@ -84,11 +86,11 @@ pub(super) async fn answer(
     };
     write::response(&mut scratch.front, &parts);
     buffer.consume(scratch.response.len);
-    entry.status = scratch.response.status;
-    entry.responded = true;
     if is_strange {
         buffer = conn.worker.buffers.none();
     }
+    entry.status = scratch.response.status;
+    entry.responded = true;
     let head_len = scratch.front.len() as u64;
     let front = match &mut conn.stream {
         Socket::H2(exchange) => {
@@ -125,6 +127,11 @@ pub(super) async fn answer(
     let mut download = Flow::new(front, buffer, said, encoding, &conn.worker.buffers);
     if let Some(form) = web.filter(|_| !is_strange) {
         download.turn(Turn::ToWeb(Outgoing::new(form)));
+    }
+    if let Behind::End(trailers) = std::mem::take(&mut scratch.behind)
+        && !is_strange
+    {
+        download.end_with(trailers.into_vec());
     }
     let waits = Waits {
         idle,
@@ -180,13 +187,6 @@ pub(super) async fn answer(
     }
 }
 
-/// How the answer is framed for this client, and what becomes of the connection.
-struct Plan {
-    encoding: Encoding,
-    keep: bool,
-    said: Said,
-}
-
 /// Turns the head of an answer to a caller of gRPC-Web; `true`: it is none of gRPC, and goes on without its body.
 fn turn_head(
     conn: &Connection,
@@ -208,6 +208,13 @@ fn turn_head(
     }
     entry.grpc_status = Some(web::of_stranger(scratch, buffer.filled(), form));
     true
+}
+
+/// How the answer is framed for this client, and what becomes of the connection.
+struct Plan {
+    encoding: Encoding,
+    keep: bool,
+    said: Said,
 }
 
 impl Plan {

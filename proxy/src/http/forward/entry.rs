@@ -23,6 +23,8 @@ pub(super) struct Entry<'a> {
     pub(super) started: Moment,
     /// The same on the worker's clock.
     pub(super) started_ms: u64,
+    /// When the last try began, the first of them with the request.
+    pub(super) try_began: Moment,
     pub(super) request_id: [u8; 32],
     pub(super) client: IpAddr,
     pub(super) rule: Option<&'a RuleTable>,
@@ -75,6 +77,7 @@ impl Entry<'_> {
         Self {
             started,
             started_ms,
+            try_began: started,
             request_id,
             client,
             rule: None,

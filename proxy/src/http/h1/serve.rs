@@ -12,7 +12,7 @@ use super::head::{HeadError, Parsed, RequestHead, ResponseHead, parse_request};
 use crate::buffer::{Buffer, LARGE, SHED};
 use crate::http::client::Client;
 use crate::http::error::ProxyError;
-use crate::http::forward::{self, After};
+use crate::http::forward::{self, After, Behind};
 use crate::http::h2::exchange::Exchange;
 use crate::http::h2::watch::Watch;
 use crate::http::{h2, linger, refuse};
@@ -46,6 +46,8 @@ pub(crate) struct Connection {
 pub(crate) struct Scratch {
     pub(crate) head: RequestHead,
     pub(crate) response: ResponseHead,
+    /// What is known of the answer beyond it.
+    pub(in crate::http) behind: Behind,
     /// The head for the endpoint.
     pub(crate) out: Vec<u8>,
     /// The head for the client.
