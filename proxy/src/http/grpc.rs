@@ -142,6 +142,34 @@ const UNKNOWN: u8 = 2;
 pub(crate) const DEADLINE_EXCEEDED: u8 = 4;
 pub(crate) const UNAVAILABLE: u8 = 14;
 
+/// The name of a status (gRPC, `statuscodes.md`).
+pub(crate) fn name(status: u8) -> &'static str {
+    match status {
+        0 => "OK",
+        1 => "CANCELLED",
+        3 => "INVALID_ARGUMENT",
+        4 => "DEADLINE_EXCEEDED",
+        5 => "NOT_FOUND",
+        6 => "ALREADY_EXISTS",
+        7 => "PERMISSION_DENIED",
+        8 => "RESOURCE_EXHAUSTED",
+        9 => "FAILED_PRECONDITION",
+        10 => "ABORTED",
+        11 => "OUT_OF_RANGE",
+        12 => "UNIMPLEMENTED",
+        13 => "INTERNAL",
+        14 => "UNAVAILABLE",
+        15 => "DATA_LOSS",
+        16 => "UNAUTHENTICATED",
+        _ => "UNKNOWN",
+    }
+}
+
+/// Whether a server that ends a call so has failed, and not its caller (OpenTelemetry, semantic conventions for gRPC).
+pub(crate) fn is_of_server(status: u8) -> bool {
+    matches!(status, 2 | 4 | 12..=15)
+}
+
 /// What a caller is told for an answer of ours (gRPC, `http-grpc-status-mapping.md`), but for what is known better.
 pub(crate) fn status_of(error: &ProxyError) -> u8 {
     match error {

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use http::Method;
+use http::{HeaderName, HeaderValue, Method};
 use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
 use rustix::process::Signal;
@@ -14,7 +14,7 @@ use weir_tests::pki::Authority;
 use weir_tests::tls::{Connector, Offer, acceptor};
 use weir_tests::wait::eventually;
 use weir_tests::weir::Weir;
-use weir_tests::{h2, ports};
+use weir_tests::{grpc, h2, ports};
 
 use super::receiver::{Receiver, Seen};
 use super::{SPAN, TRACE, ask, parts, traced, traceparent};
@@ -377,6 +377,67 @@ fn a_client_that_speaks_tls_and_http_2_is_told_of_in_span_and_log() {
     ] {
         assert_eq!(line[key], value, "{key} of {line}");
     }
+}
+
+#[test]
+fn calls_tell_how_they_ended_whoever_ended_them_and_in_each_try() {
+    let count = AtomicUsize::new(0);
+    let origin = h2::Origin::start(move |_| {
+        let mut reply = h2::Reply::default();
+        let kind = HeaderValue::from_static("application/grpc");
+        reply.response.headers_mut().insert("content-type", kind);
+        let status = HeaderValue::from_static("14");
+        match count.fetch_add(1, Ordering::SeqCst) {
+            0 => {
+                reply.body.clear();
+                reply.response.headers_mut().insert("grpc-status", status);
+            }
+            _ => {
+                let name = HeaderName::from_static("grpc-status");
+                reply.trailers = Some([(name, status)].into_iter().collect());
+            }
+        }
+        reply
+    });
+    let receiver = Receiver::start();
+    let setup = Setup::new()
+        .service_with("app", &[("stable", origin.addr())], "appProtocol: h2c")
+        .rules(
+            "shop",
+            "",
+            &["matches: [{ grpc: { service: shop.Cart } }], retry: { attempts: 1, on: [unavailable] }, backendRefs: [{ name: app }]"],
+        )
+        .top(&format!("tracing: {{ sampling: 100, {} }}", receiver.otlp("grpc")));
+    let weir = Weir::start(&setup);
+    let client = weir.h2c();
+    let _ = grpc::call(&client, "/shop.Cart/Add", &[b"x"], &[]);
+    let (server, clients) = of_request(receiver.wait_for(3));
+    let unavailable = [
+        ("rpc.system", "grpc"),
+        ("rpc.grpc.status_code", "14"),
+        ("http.response.status_code", "200"),
+        ("error.type", "UNAVAILABLE"),
+    ];
+    assert_eq!(clients.len(), 2);
+    for span in clients.iter().chain([&server]) {
+        check(span, &unavailable);
+        assert!(failed(span));
+    }
+    // One that nobody takes.
+    let _ = grpc::call(&client, "/none.Of/These", &[b"x"], &[]);
+    let server = receiver.wait_for(4).pop().expect("a span");
+    check(
+        &server,
+        &[
+            ("rpc.grpc.status_code", "12"),
+            ("error.type", "UNIMPLEMENTED"),
+            ("weir.flag", "NR"),
+        ],
+    );
+    assert!(failed(&server));
+    let _ = client.get("shop.example", "/");
+    let server = receiver.wait_for(5).pop().expect("a span");
+    assert_eq!(server.get("rpc.system"), None);
 }
 
 #[test]

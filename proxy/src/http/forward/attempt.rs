@@ -137,7 +137,7 @@ pub(super) async fn until_answered(
         traced::try_begins(entry);
         let ended = attempt(conn, scratch, entry, upload, call, way, &deadlines).await;
         let outcome = match &ended {
-            Ok(Won::This(_)) => Ok(scratch.response.status),
+            Ok(Won::This(_)) => Ok((scratch.response.status, entry.grpc_status)),
             Ok(Won::Parked(_)) => Err(&ProxyError::Timeout),
             Err(failure) => Err(&failure.error),
         };

@@ -13,10 +13,10 @@ use super::super::h1::serve::{Connection, Scratch};
 use super::super::h1::write::line;
 use super::entry::Entry;
 use crate::snapshot::Snapshot;
-use crate::telemetry::Sample;
 use crate::telemetry::trace::context::{Reader, Role};
 use crate::telemetry::trace::span::{self, Ended, Try};
 use crate::telemetry::trace::{SpanId, TraceId, Traced, w3c};
+use crate::telemetry::{Flag, Sample};
 use crate::upstream::local::LocalEndpoint;
 
 /// Reads what the caller says and settles which trace the request is part of. The fields that ours take the place of are
@@ -69,16 +69,19 @@ pub(super) fn try_begins(entry: &mut Entry<'_>) {
     }
 }
 
-/// The try was answered with a status, or failed.
+/// The try was answered with a status, and that of its call where it has ended, or failed.
 pub(super) fn try_ended(
     entry: &mut Entry<'_>,
     endpoint: &LocalEndpoint,
-    outcome: Result<u16, &ProxyError>,
+    outcome: Result<(u16, Option<u8>), &ProxyError>,
 ) {
     if let Some(traced) = &mut entry.traced {
         let place = (endpoint.id(), endpoint.state.address);
         traced.try_ended(|span, began| match outcome {
-            Ok(status) => Try::answered(span, began, place, status),
+            Ok((status, grpc_status)) => Try {
+                grpc_status,
+                ..Try::answered(span, began, place, status)
+            },
             Err(error) => Try::failed(span, began, place, error.flag(), error),
         });
     }
@@ -167,7 +170,13 @@ fn ended(
     let version = service.map(|service| &service.versions[entry.version]);
     let other = head.kind == Method::Other;
     let flags = traced.flags();
-    let recording = traced.recording.unwrap_or_default();
+    let mut recording = traced.recording.unwrap_or_default();
+    // Whose answer was passed on whole has told by now how its call ended.
+    if let Some(last) = recording.tries.last_mut()
+        && matches!(sample.flag, Flag::None | Flag::FI)
+    {
+        last.grpc_status = entry.grpc_status;
+    }
     Ended {
         trace: traced.trace,
         span: traced.span,
@@ -196,6 +205,7 @@ fn ended(
         peer: conn.client.peer,
         status: sample.status,
         flag: sample.flag,
+        grpc_status: entry.grpc_status,
         request_id: span::text(entry.request_id(conn, scratch)),
         listener: listener.map(|listener| listener.name.shared()),
         route: entry.rule.map(|rule| rule.route.name.shared()),

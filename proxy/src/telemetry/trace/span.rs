@@ -48,6 +48,8 @@ pub(crate) struct Ended {
     /// 0 where nothing was answered.
     pub(crate) status: u16,
     pub(crate) flag: Flag,
+    /// How a call of gRPC ended.
+    pub(crate) grpc_status: Option<u8>,
     pub(crate) request_id: Box<str>,
     pub(crate) listener: Option<Arc<str>>,
     pub(crate) route: Option<Arc<str>>,
@@ -65,6 +67,8 @@ pub(crate) struct Try {
     pub(crate) endpoint: EndpointId,
     pub(crate) address: SocketAddr,
     pub(crate) outcome: Outcome,
+    /// How its endpoint ended a call of gRPC.
+    pub(crate) grpc_status: Option<u8>,
 }
 
 /// What came of a try.
@@ -89,6 +93,7 @@ impl Try {
             endpoint: endpoint.clone(),
             address,
             outcome: Outcome::Status(status),
+            grpc_status: None,
         }
     }
 
@@ -110,6 +115,7 @@ impl Try {
                 flag,
                 why: text(why.to_string().as_bytes()),
             },
+            grpc_status: None,
         }
     }
 

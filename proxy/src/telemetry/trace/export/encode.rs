@@ -1,5 +1,5 @@
-//! Spans in the words of OpenTelemetry: semantic conventions for HTTP spans, which are stable, and `weir.*` for what they have
-//! no name for.
+//! Spans in the words of OpenTelemetry: semantic conventions for HTTP spans, which are stable, those for gRPC about how a call
+//! ended, and `weir.*` for what they have no name for.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -14,6 +14,7 @@ use rand::RngExt;
 
 use super::super::span::{Ended, Outcome, Try};
 use super::super::{SpanId, TraceId};
+use crate::http::grpc;
 use crate::telemetry::{Flag, Spoken};
 
 /// The version of the conventions whose names are used.
@@ -99,6 +100,7 @@ fn server(ended: &Ended) -> Span {
     if ended.status > 0 {
         attributes.push(number("http.response.status_code", ended.status.into()));
     }
+    attributes.extend(call(ended.grpc_status));
     let error = server_error(ended);
     for (key, value) in [
         (
@@ -169,6 +171,7 @@ fn client(ended: &Ended, at: usize, made: &Try) -> Span {
     if let Outcome::Status(code) = made.outcome {
         attributes.push(number("http.response.status_code", code.into()));
     }
+    attributes.extend(call(made.grpc_status));
     // The answer of the last try is the one that was passed on, or cut short.
     let cut = at + 1 == ended.tries.len() && matches!(ended.flag, Flag::UC | Flag::UT);
     let (error, why) = match &made.outcome {
@@ -179,7 +182,11 @@ fn client(ended: &Ended, at: usize, made: &Try) -> Span {
             Some(ended.flag.text().to_owned()),
             "the answer was cut short",
         ),
-        Outcome::Status(_) => (None, ""),
+        // Nor is anything but OK what a caller has hoped for.
+        Outcome::Status(_) => {
+            let bad = made.grpc_status.filter(|status| *status > 0);
+            (bad.map(|status| grpc::name(status).to_owned()), "")
+        }
     };
     let failed = error.is_some();
     attributes.extend(error.map(|error| text("error.type", &error)));
@@ -216,7 +223,18 @@ fn span(
     }
 }
 
-/// What went wrong, in one word of few: the status from 500 on; the flag, where the answer was cut short or never given.
+/// How a call of gRPC ended; nothing of what is none.
+fn call(status: Option<u8>) -> impl Iterator<Item = KeyValue> {
+    status.into_iter().flat_map(|status| {
+        [
+            text("rpc.system", "grpc"),
+            number("rpc.grpc.status_code", status.into()),
+        ]
+    })
+}
+
+/// What went wrong, in one word of few: the status from 500 on; the flag, where the answer was cut short or never given; the name of
+/// a call's status.
 fn server_error(ended: &Ended) -> Option<String> {
     match ended.status {
         500.. => Some(ended.status.to_string()),
@@ -224,7 +242,10 @@ fn server_error(ended: &Ended) -> Option<String> {
         _ if matches!(ended.flag, Flag::UC | Flag::UT | Flag::DC | Flag::SI) => {
             Some(ended.flag.text().to_owned())
         }
-        _ => None,
+        _ => {
+            let bad = ended.grpc_status.filter(|s| grpc::is_of_server(*s));
+            bad.map(|status| grpc::name(status).to_owned())
+        }
     }
 }
 

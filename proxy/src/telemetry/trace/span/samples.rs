@@ -40,6 +40,7 @@ pub(crate) fn ended() -> Ended {
         peer: (Ipv4Addr::new(10, 0, 0, 1), 4711).into(),
         status: 200,
         flag: Flag::None,
+        grpc_status: None,
         request_id: "a1b2".into(),
         listener: Some("web".into()),
         route: Some("shop".into()),

@@ -157,6 +157,53 @@ fn an_error_is_told_by_status_or_flag_and_a_client_that_left_is_none_of_ours() {
 }
 
 #[test]
+fn a_call_tells_how_it_ended_and_is_an_error_where_its_server_failed() {
+    for (code, flag, error, failed) in [
+        (0, Flag::None, None, false),
+        (1, Flag::DC, Some("DC"), false),
+        (2, Flag::None, Some("UNKNOWN"), true),
+        (3, Flag::None, None, false),
+        (4, Flag::None, Some("DEADLINE_EXCEEDED"), true),
+        (4, Flag::UT, Some("UT"), true),
+        (5, Flag::None, None, false),
+        (8, Flag::RL, None, false),
+        (12, Flag::NR, Some("UNIMPLEMENTED"), true),
+        (13, Flag::None, Some("INTERNAL"), true),
+        (14, Flag::UH, Some("UNAVAILABLE"), true),
+        (15, Flag::None, Some("DATA_LOSS"), true),
+        (16, Flag::None, None, false),
+    ] {
+        let spans = spans(Ended {
+            flag,
+            grpc_status: Some(code),
+            ..ended()
+        });
+        let server = &spans[0];
+        let said = code.to_string();
+        check(
+            server,
+            &[("rpc.system", "grpc"), ("rpc.grpc.status_code", &said)],
+        );
+        assert_eq!(get(server, "error.type").as_deref(), error, "{code}");
+        let status = server.status.as_ref().unwrap().code();
+        assert_eq!(status == StatusCode::Error, failed, "{code}");
+    }
+    assert_eq!(get(&spans(ended())[0], "rpc.system"), None);
+}
+
+#[test]
+fn a_try_tells_how_its_endpoint_ended_the_call() {
+    for (code, error) in [(0, None), (5, Some("NOT_FOUND")), (14, Some("UNAVAILABLE"))] {
+        let mut ended = ended();
+        ended.tries[1].grpc_status = Some(code);
+        let spans = spans(ended);
+        check(&spans[2], &[("rpc.grpc.status_code", &code.to_string())]);
+        assert_eq!(get(&spans[2], "error.type").as_deref(), error, "{code}");
+        assert_eq!(get(&spans[1], "rpc.system"), None, "it made none");
+    }
+}
+
+#[test]
 fn a_method_that_is_not_known_stands_beside_and_names_nothing() {
     let spans = spans(Ended {
         method: "_OTHER",
