@@ -41,19 +41,26 @@ impl<T> Hosts<T> {
         self.exact.values().chain(self.wildcard.values())
     }
 
-    /// What stands for a host, whether or not it is written with a dot at the end. Its labels are gone through from the left, so the first wildcard is the longest.
+    /// What stands for a host, whether or not it is written with a dot at the end. A wildcard stands for one label or more, as in
+    /// routes. Labels are gone through from the left, so the first wildcard is the longest.
     pub(super) fn get(&self, host: &str) -> Option<&T> {
         let host = host.strip_suffix('.').unwrap_or(host);
-        if let Some(exact) = self.exact.get(host) {
-            return Some(exact);
-        }
-        if self.wildcard.is_empty() {
-            return None;
-        }
-        host.match_indices('.')
-            .filter(|(at, _)| *at > 0)
-            .find_map(|(at, _)| self.wildcard.get(&host[at..]))
+        let mut suffixes = (host.match_indices('.')).filter_map(|(at, _)| suffix(host, at));
+        let wildcard = || suffixes.find_map(|suffix| self.wildcard.get(suffix));
+        self.exact.get(host).or_else(wildcard)
     }
+
+    /// The same where a wildcard stands for one label and no more, as in certificates (RFC 9525, section 6.3).
+    pub(super) fn get_by_label(&self, host: &str) -> Option<&T> {
+        let host = host.strip_suffix('.').unwrap_or(host);
+        let wildcard = || self.wildcard.get(suffix(host, host.find('.')?)?);
+        self.exact.get(host).or_else(wildcard)
+    }
+}
+
+/// What follows the labels before a dot, if there are any.
+fn suffix(host: &str, dot: usize) -> Option<&str> {
+    host.get(dot..).filter(|_| dot > 0)
 }
 
 #[cfg(test)]
@@ -61,26 +68,32 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_exact_name_stands_before_the_longest_wildcard_before_shorter_ones() {
+    fn an_exact_name_stands_before_the_longest_wildcard_of_one_label_or_of_many() {
         let mut hosts = Hosts::default();
         for name in ["a.example.com", "*.example.com", "*.b.example.com", "*.com"] {
             *hosts.entry(name) = name;
         }
-        for (host, expected) in [
-            ("a.example.com", Some("a.example.com")),
-            ("a.example.com.", Some("a.example.com")),
-            ("c.example.com.", Some("*.example.com")),
-            ("c.example.com", Some("*.example.com")),
-            ("x.a.example.com", Some("*.example.com")),
-            ("b.example.com", Some("*.example.com")),
-            ("x.b.example.com", Some("*.b.example.com")),
-            ("example.com", Some("*.com")),
-            (".com", None),
-            ("com", None),
-            ("example.org", None),
-            ("", None),
+        let (one, many) = (true, false);
+        for (host, expected, labels) in [
+            ("a.example.com", Some("a.example.com"), one),
+            ("a.example.com.", Some("a.example.com"), one),
+            ("c.example.com.", Some("*.example.com"), one),
+            ("c.example.com", Some("*.example.com"), one),
+            ("x.a.example.com", Some("*.example.com"), many),
+            ("x.a.example.com.", Some("*.example.com"), many),
+            ("b.example.com", Some("*.example.com"), one),
+            ("x.b.example.com", Some("*.b.example.com"), one),
+            ("x.y.b.example.com", Some("*.b.example.com"), many),
+            ("example.com", Some("*.com"), one),
+            (".example.com", Some("*.com"), many),
+            (".com", None, one),
+            ("com", None, one),
+            ("example.org", None, one),
+            ("", None, one),
         ] {
             assert_eq!(hosts.get(host).copied(), expected, "{host}");
+            let expected = expected.filter(|_| labels == one);
+            assert_eq!(hosts.get_by_label(host).copied(), expected, "{host}");
         }
     }
 }

@@ -19,6 +19,10 @@ fn a_client_is_shown_the_certificate_of_the_name_it_asks_for() {
         ("A.Example.COM", &exact),
         ("c.example.com", &wildcard),
         ("x.b.example.com", &longer),
+        // A wildcard stands for one label.
+        ("x.c.example.com", &default),
+        ("x.y.b.example.com", &default),
+        ("example.com", &default),
         ("example.org", &default),
         // An address is not sent as a name.
         ("127.0.0.1", &default),

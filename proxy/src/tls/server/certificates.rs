@@ -104,7 +104,9 @@ pub(in crate::tls) fn ready(model: &Certificate) -> Result<CertifiedKey, Error> 
 
 impl ResolvesServerCert for Certificates {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        let named = hello.server_name().and_then(|name| self.by_name.get(name));
+        let named = hello
+            .server_name()
+            .and_then(|name| self.by_name.get_by_label(name));
         let candidates = named.unwrap_or(&self.default);
         let schemes = hello.signature_schemes();
         let usable =
