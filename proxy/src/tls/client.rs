@@ -86,6 +86,16 @@ impl ClientTls {
         self.model.hostname.as_deref()
     }
 
+    /// Whether HTTP/2 is what is spoken where this was agreed on. An endpoint that says nothing of it is believed to speak
+    /// what alone was offered, by prior knowledge: servers of gRPC without ALPN are met with.
+    pub(crate) fn speaks_h2(&self, agreed: Alpn) -> bool {
+        match agreed {
+            Alpn::H2 => true,
+            Alpn::Http11 => false,
+            Alpn::None => self.protocol == AppProtocol::H2c,
+        }
+    }
+
     /// A session; it offers `alpn` alone where that is given.
     fn session(&self, endpoint: IpAddr, alpn: Option<Alpn>) -> Result<Connection, TlsError> {
         let config = self.config.as_ref().ok_or(TlsError::Unusable)?;

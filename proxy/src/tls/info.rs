@@ -13,7 +13,7 @@ use super::certificate::{self, Bearer};
 /// The protocol spoken inside.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) enum Alpn {
-    /// The peers did not speak of it, which means HTTP/1.1.
+    /// The peers did not speak of it, which means HTTP/1.1 but where only HTTP/2 is spoken.
     #[default]
     None,
     Http11,

@@ -18,7 +18,7 @@ use crate::http::h2::io::Io;
 use crate::http::h2::pulse::Pulse;
 use crate::socket::Socket;
 use crate::timer::{Alarm, Rung};
-use crate::tls::{self, Alpn, TlsError};
+use crate::tls::{self, TlsError};
 use crate::worker::Worker;
 
 /// What an endpoint may send on one stream before anybody has read.
@@ -115,7 +115,7 @@ pub(crate) async fn open(
     let (socket, speaks_h2) = match &service.table.tls {
         Some(tls) => {
             let stream = tls::connect(plain, tls, address.ip(), alarm).await?;
-            let speaks_h2 = stream.info().alpn == Alpn::H2;
+            let speaks_h2 = tls.speaks_h2(stream.info().alpn);
             (Socket::tls(stream), speaks_h2)
         }
         None => {

@@ -1,6 +1,9 @@
 //! Endpoints that are called over TLS.
 
+use std::net::SocketAddr;
+
 use weir_tests::config::Setup;
+use weir_tests::h2;
 use weir_tests::origin::Origin;
 use weir_tests::pki::{Authority, Identity};
 use weir_tests::tls::acceptor;
@@ -17,9 +20,13 @@ fn origin(identity: &Identity, clients: Option<&Authority>) -> Origin {
 
 /// A service with this `tls`, and more keys.
 fn setup(origin: &Origin, tls: &str, keys: &str) -> Setup {
+    setup_to(origin.addr(), tls, keys)
+}
+
+fn setup_to(endpoint: SocketAddr, tls: &str, keys: &str) -> Setup {
     let keys = format!("tls: {{ {tls} }}{keys}");
     Setup::new()
-        .service_with("shop", &[("stable", origin.addr())], &keys)
+        .service_with("shop", &[("stable", endpoint)], &keys)
         .route("shop", "backendRefs: [{ name: shop }]")
 }
 
@@ -114,4 +121,37 @@ fn a_client_certificate_is_shown_and_checks_use_the_same_settings() {
         let status = weir.get("shop.example", "/").status();
         assert_eq!(status == 200, good, "{status}");
     }
+}
+
+#[test]
+fn a_server_of_http_2_alone_is_spoken_to_so_whether_it_knows_alpn_or_not() {
+    let dir = tempfile::tempdir().unwrap();
+    let authority = Authority::new("endpoints");
+    let ca = authority.write(dir.path(), "ca");
+    let validation = format!(
+        "validation: {{ caCertificates: [\"{}\"], hostname: shop.internal }}",
+        ca.display()
+    );
+    let identity = authority.server(&["shop.internal"]);
+    for alpn in [&["h2"][..], &[]] {
+        for protocol in ["grpc", "h2c"] {
+            let origin = h2::Origin::start_with(
+                &::h2::server::Builder::new(),
+                Some(acceptor(&identity, alpn, None)),
+                |_| h2::Reply::default(),
+            );
+            let keys = format!(", appProtocol: {protocol}");
+            let weir = Weir::start(&setup_to(origin.addr(), &validation, &keys));
+            let status = weir.get("shop.example", "/").status();
+            assert_eq!(status, 200, "{protocol} with {alpn:?}");
+            assert_eq!(origin.count(), 1);
+        }
+    }
+    // One that may speak either is asked in HTTP/1.1 where it says nothing.
+    let origin = Origin::start_tls(acceptor(&identity, &[], None), |exchange| {
+        exchange.body()?;
+        exchange.reply(200, "", "OK")
+    });
+    let weir = Weir::start(&setup(&origin, &validation, ""));
+    assert_eq!(weir.get("shop.example", "/").status(), 200);
 }

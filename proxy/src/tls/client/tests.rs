@@ -136,18 +136,32 @@ async fn what_is_offered_follows_the_services_protocol() {
     let authority = Authority::new();
     let leaf = authority.leaf(&["shop.internal"]);
     let model = Arc::new(model(&authority, "shop.internal"));
-    for (protocol, known, expected) in [
-        (AppProtocol::Http, &["h2", "http/1.1"][..], Some(Alpn::H2)),
-        (AppProtocol::Http, &["http/1.1"], Some(Alpn::Http11)),
-        (AppProtocol::Http, &[], Some(Alpn::None)),
-        (AppProtocol::Http1, &["h2", "http/1.1"], Some(Alpn::Http11)),
-        (AppProtocol::H2c, &["http/1.1", "h2"], Some(Alpn::H2)),
-        (AppProtocol::H2c, &["http/1.1"], None),
+    for (protocol, known, agreed, speaks_h2) in [
+        (
+            AppProtocol::Http,
+            &["h2", "http/1.1"][..],
+            Some(Alpn::H2),
+            true,
+        ),
+        (AppProtocol::Http, &["http/1.1"], Some(Alpn::Http11), false),
+        (AppProtocol::Http, &[], Some(Alpn::None), false),
+        (
+            AppProtocol::Http1,
+            &["h2", "http/1.1"],
+            Some(Alpn::Http11),
+            false,
+        ),
+        (AppProtocol::Http1, &[], Some(Alpn::None), false),
+        (AppProtocol::H2c, &["http/1.1", "h2"], Some(Alpn::H2), true),
+        (AppProtocol::H2c, &[], Some(Alpn::None), true),
+        (AppProtocol::H2c, &["http/1.1"], None, false),
     ] {
         let tls = ClientTls::build(&model, protocol, None);
         let alpn = call(&tls, &server(&leaf, known)).await.ok();
         let alpn = alpn.map(|stream| stream.info().alpn);
-        assert_eq!(alpn, expected, "{protocol:?} with {known:?}");
+        assert_eq!(alpn, agreed, "{protocol:?} with {known:?}");
+        let h2 = alpn.is_some_and(|alpn| tls.speaks_h2(alpn));
+        assert_eq!(h2, speaks_h2, "{protocol:?} with {known:?}");
     }
 }
 
