@@ -71,15 +71,24 @@ fn alternative_names_stand_in_place_of_the_hostname() {
     let authority = Authority::new("endpoints");
     let ca = authority.write(dir.path(), "ca");
     let uri = "spiffe://example.org/shop";
-    let identity = authority.signed(&["cart.internal"], |params| {
+    let identity = authority.signed(&["cart.internal", "*.wild.internal"], |params| {
         let uri = uri.try_into().unwrap();
         params.subject_alt_names.push(rcgen::SanType::URI(uri));
     });
     let origin = origin(&identity, None);
-    for (name, good) in [(uri, true), ("spiffe://example.org/shopper", false)] {
+    for (name, good) in [
+        ("type: URI, uri: \"spiffe://example.org/shop\"", true),
+        ("type: URI, uri: \"spiffe://example.org/shopper\"", false),
+        ("type: Hostname, hostname: cart.internal", true),
+        ("type: Hostname, hostname: shop.internal", false),
+        // Under the certificate's wildcard, which stands for one label.
+        ("type: Hostname, hostname: a.wild.internal", true),
+        ("type: Hostname, hostname: a.b.wild.internal", false),
+        ("type: Hostname, hostname: wild.internal", false),
+    ] {
         let validation = format!(
             "validation: {{ caCertificates: [\"{}\"], hostname: shop.internal, \
-             subjectAltNames: [{{ type: URI, uri: \"{name}\" }}] }}",
+             subjectAltNames: [{{ {name} }}] }}",
             ca.display()
         );
         let weir = Weir::start(&setup(&origin, &validation, ""));

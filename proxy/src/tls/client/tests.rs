@@ -98,7 +98,7 @@ async fn an_endpoint_must_have_the_name_and_a_chain_that_is_trusted() {
 }
 
 #[tokio::test]
-async fn alternative_names_are_compared_as_they_are_written() {
+async fn alternative_names_are_those_of_the_certificate_or_under_its_wildcards() {
     let authority = Authority::new();
     let uri = "spiffe://example.org/shop";
     let leaf = authority.leaf(&["Shop.Internal", "*.example.org", uri]);
@@ -109,7 +109,13 @@ async fn alternative_names_are_compared_as_they_are_written() {
         (vec![dns("shop.internal")], true),
         (vec![dns("cart.internal"), id(uri)], true),
         (vec![dns("*.example.org")], true),
-        (vec![dns("a.example.org")], false),
+        (vec![dns("a.example.org")], true),
+        (vec![dns("A.Example.Org")], true),
+        (vec![dns("a.b.example.org")], false),
+        (vec![dns("example.org")], false),
+        (vec![dns(".example.org")], false),
+        (vec![dns("a.example.com")], false),
+        (vec![dns("*.internal")], false),
         (vec![id("spiffe://example.org/shop2")], false),
         (vec![id("spiffe://example.org/Shop")], false),
         (vec![id("spiffe://example.org/shop/")], false),

@@ -16,8 +16,8 @@ use crate::tls::provider::provider;
 /// What makes a certificate good.
 #[derive(Debug)]
 pub(super) enum Verifier {
-    /// The chain must be good, and one of these names in the certificate, as it is written there: a wildcard is no
-    /// match for a name that it covers (Gateway API, `BackendTLSPolicy.validation.subjectAltNames`).
+    /// The chain must be good, and the certificate for one of these names (Gateway API,
+    /// `BackendTLSPolicy.validation.subjectAltNames`).
     OneOf {
         roots: Arc<RootCertStore>,
         names: Vec<AltName>,
@@ -79,11 +79,20 @@ fn has_name(der: &CertificateDer<'_>, names: &[AltName]) -> Result<bool, Error> 
     Ok(names.iter().any(|name| match name {
         AltName::Dns(name) => certificate
             .valid_dns_names()
-            .any(|shown| shown.eq_ignore_ascii_case(name)),
+            .any(|shown| is_for(shown, name)),
         // A workload has one id (X509-SVID, section 2): with another beside it, it is nobody.
         AltName::Uri(uri) if uri.starts_with("spiffe://") => {
             identity(der).is_some_and(|id| id.as_str() == uri)
         }
         AltName::Uri(uri) => certificate.valid_uri_names().any(|shown| shown == uri),
     }))
+}
+
+/// Whether a DNS name of a certificate is this one, or a wildcard for its first label (RFC 9525, section 6.3), as Envoy's
+/// `match_typed_subject_alt_names` has it.
+fn is_for(shown: &str, name: &str) -> bool {
+    let same = |one: &str, other: &str| one.eq_ignore_ascii_case(other);
+    let rest = name.split_once('.').filter(|(label, _)| !label.is_empty());
+    let wildcard = shown.strip_prefix("*.").zip(rest);
+    same(shown, name) || wildcard.is_some_and(|(shown, (_, rest))| same(shown, rest))
 }
