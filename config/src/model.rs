@@ -48,7 +48,7 @@ pub use service::{Admission, AppProtocol, Endpoint, Service, Version};
 pub use stream::StreamRoute;
 pub use tls::{
     Alpn, AltName, BackendRoots, BackendTls, Certificate, ClientAuth, ClientAuthMode, HostTls,
-    Life, ListenerTls, PrivateKey, Roots, TlsVersion,
+    Life, ListenerTls, OcspAnswer, OcspStatus, PrivateKey, Roots, TlsVersion,
 };
 pub use tracing::{Otlp, OtlpProtocol, Propagation, Sampling, Secret, Tracing};
 pub use traffic::{Abort, Delay, Fault, Mirror, Percent, RateLimit, RateLimitKey};

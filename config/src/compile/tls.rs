@@ -5,6 +5,7 @@ mod development;
 mod keyring;
 mod listener;
 mod memory;
+mod ocsp;
 mod pair;
 mod pem;
 
@@ -16,13 +17,14 @@ pub use memory::{Kept, Memory};
 
 /// Certificates and authorities out of PEM text, for those that come in another way than by files.
 pub mod text {
-    use super::{pair, pem};
+    use super::{ocsp, pair, pem};
     use crate::model::{Certificate, Roots, Source};
 
-    /// A certificate with its chain, and the key that belongs to it.
+    /// A certificate with its chain, the key that belongs to it, and an answer of its authority's OCSP responder in DER. Whether
+    /// that holds now is not looked at.
     ///
     /// # Errors
-    /// What is wrong with which of the two, and what to do about it.
+    /// What is wrong with which of them, and what to do about it.
     pub fn certificate(
         name: String,
         cert: &[u8],
@@ -30,13 +32,17 @@ pub mod text {
         ocsp: Option<&[u8]>,
         source: Source,
     ) -> Result<Certificate, String> {
-        pair::read(name, cert, key, ocsp, source).map_err(|(part, (message, help))| {
-            let part = match part {
-                pair::Part::Cert => "certificate",
-                pair::Part::Key => "key",
-            };
-            format!("holds a {part} that cannot be used: {message} ({help})")
-        })
+        let complaint = |part: &str, (message, help): pem::Complaint| {
+            format!("holds {part} that cannot be used: {message} ({help})")
+        };
+        let mut read = pair::read(name, cert, key, source).map_err(|(part, wrong)| match part {
+            pair::Part::Cert => complaint("a certificate", wrong),
+            pair::Part::Key => complaint("a key", wrong),
+        })?;
+        let leaf = read.chain.first().map(Vec::as_slice).unwrap_or_default();
+        let answer = ocsp.map(|der| ocsp::read(der, leaf)).transpose();
+        read.ocsp = answer.map_err(|wrong| complaint("an OCSP answer", wrong))?;
+        Ok(read)
     }
 
     /// The authorities of one text.

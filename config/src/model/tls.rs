@@ -143,10 +143,29 @@ pub struct Certificate {
     pub serial: String,
     /// SHA-256 of the certificate itself.
     pub fingerprint: [u8; 32],
-    /// An answer of the authority's OCSP responder in DER, to be stapled.
-    pub ocsp: Option<Vec<u8>>,
+    /// An answer of the authority's OCSP responder about it, to be stapled.
+    pub ocsp: Option<OcspAnswer>,
     /// Where the configuration names it.
     pub source: Source,
+}
+
+/// What an authority's OCSP responder says of a certificate.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OcspAnswer {
+    /// The whole answer, as it is stapled.
+    pub der: Vec<u8>,
+    pub status: OcspStatus,
+    /// Since when it is known to hold, in seconds since 1970.
+    pub this_update: i64,
+    /// Until when it may be shown, in seconds since 1970; the second itself is still good.
+    pub next_update: i64,
+}
+
+/// What is known of a certificate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OcspStatus {
+    Good,
+    Revoked,
 }
 
 impl Certificate {

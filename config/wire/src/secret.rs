@@ -27,7 +27,7 @@ pub(crate) fn encode_certificate(name: &str, own: &Certificate) -> Secret {
         r#type: Some(secret::Type::TlsCertificate(TlsCertificate {
             certificate_chain: inline(certificates(&own.chain).into_bytes()),
             private_key: inline(block(label, key.secret_der()).into_bytes()),
-            ocsp_staple: own.ocsp.clone().and_then(inline),
+            ocsp_staple: own.ocsp.as_ref().and_then(|own| inline(own.der.clone())),
             ..TlsCertificate::default()
         })),
     }

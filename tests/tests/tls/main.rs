@@ -7,6 +7,7 @@ mod forwarded;
 mod hostile;
 mod hsts;
 mod names;
+mod ocsp;
 mod rotate;
 mod spellings;
 mod upstream;

@@ -64,7 +64,7 @@ impl Development {
 
     fn take(&mut self, pem: String, source: Source) -> Option<Arc<Certificate>> {
         let (cert, key) = (pem.as_bytes(), self.key.as_bytes());
-        let certificate = pair::read(NAME.to_owned(), cert, key, None, source).ok()?;
+        let certificate = pair::read(NAME.to_owned(), cert, key, source).ok()?;
         let certificate = Arc::new(certificate);
         let names = certificate.names.clone();
         self.made.insert(names, (pem, Arc::clone(&certificate)));

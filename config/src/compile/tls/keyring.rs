@@ -3,6 +3,8 @@
 //! What is bad is an error where the configuration names it, unless the same files were good before: then what they held
 //! stays in force, and that is a warning, so that every other change goes through.
 
+mod staple;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -132,11 +134,7 @@ impl<'a> Keyring<'a> {
         let mut good = Vec::new();
         for pair in pairs {
             let here = |path: PathBuf| At::new(path, at.place.clone());
-            let files: Files = [Some(&pair.cert), Some(&pair.key), pair.ocsp.as_ref()]
-                .into_iter()
-                .flatten()
-                .cloned()
-                .collect();
+            let files: Files = vec![pair.cert.clone(), pair.key.clone()];
             // A half that never was whole is nothing that was relied on.
             if !pair.whole && !self.before.pairs.contains_key(&files) {
                 let message = format!("{} and its key are not both there", pair.cert.display());
@@ -160,10 +158,9 @@ impl<'a> Keyring<'a> {
         ocsp: Option<&At<PathBuf>>,
         report: &mut Report,
     ) -> Option<Arc<Certificate>> {
-        let paths = [Some(cert), Some(key), ocsp].into_iter().flatten();
-        let files: Files = paths.map(|at| at.value.clone()).collect();
+        let files: Files = vec![cert.value.clone(), key.value.clone()];
         let before = self.before.pairs.get(&files);
-        let known = match self.read_pair(cert, key, ocsp, before) {
+        let mut known = match self.read_pair(cert, key, before) {
             Ok(known) => known,
             Err(problem) => {
                 let Some(before) = before.cloned() else {
@@ -179,6 +176,8 @@ impl<'a> Keyring<'a> {
             let help = "a private key is for the user that Weir runs as: chmod 600, or defaultMode: 0400 of a Kubernetes secret";
             report.warn(&key.place, message, help);
         }
+        let last = before.map(|before| &*before.made);
+        known.made = self.staple(known.made, ocsp, last, report);
         let made = Arc::clone(&known.made);
         self.judge_times(&made, &cert.place, report);
         self.after.pairs.insert(files, known);
@@ -189,17 +188,10 @@ impl<'a> Keyring<'a> {
         &self,
         cert: &At<PathBuf>,
         key: &At<PathBuf>,
-        ocsp: Option<&At<PathBuf>>,
         before: Option<&Known<Certificate>>,
     ) -> Result<Known<Certificate>, Problem> {
         let (in_cert, in_key) = (self.bytes(cert)?, self.bytes(key)?);
-        let in_ocsp = ocsp.map(|at| self.bytes(at)).transpose()?;
-        let all = [Some(in_cert), Some(in_key), in_ocsp];
-        let held: Vec<Held> = all
-            .into_iter()
-            .flatten()
-            .map(|(held, _)| held.clone())
-            .collect();
+        let held: Vec<Held> = vec![in_cert.0.clone(), in_key.0.clone()];
         if let Some(before) = before.filter(|before| before.held == held) {
             return Ok(Known {
                 held,
@@ -207,14 +199,14 @@ impl<'a> Keyring<'a> {
             });
         }
         let name = cert.value.display().to_string();
-        let ocsp = in_ocsp.map(|(_, bytes)| bytes);
         let source = cert.place.source.clone();
-        let made = pair::read(name, in_cert.1, in_key.1, ocsp, source).map_err(
-            |(part, (message, help))| match part {
-                Part::Cert => complaint(cert, &message, help),
-                Part::Key => complaint(key, &message, help),
-            },
-        )?;
+        let made =
+            pair::read(name, in_cert.1, in_key.1, source).map_err(|(part, (message, help))| {
+                match part {
+                    Part::Cert => complaint(cert, &message, help),
+                    Part::Key => complaint(key, &message, help),
+                }
+            })?;
         Ok(Known {
             held,
             made: Arc::new(made),
@@ -304,12 +296,17 @@ impl<'a> Keyring<'a> {
     }
 
     fn keep(&mut self, name: &str, problem: &Problem, report: &mut Report) {
+        self.keep_at(name.to_owned(), &problem.place.source, problem, report);
+    }
+
+    /// The same for what is told where another thing is named.
+    fn keep_at(&mut self, name: String, source: &Source, problem: &Problem, report: &mut Report) {
         let message = format!("{}; what was read before stays in force", problem.message);
         report.warn(&problem.place, message, problem.help);
         self.kept.push(Kept {
-            name: name.to_owned(),
+            name,
             reason: problem.message.clone(),
-            source: problem.place.source.clone(),
+            source: source.clone(),
         });
     }
 

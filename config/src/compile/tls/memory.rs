@@ -22,7 +22,7 @@ pub struct Memory {
     pub(super) development: Option<Development>,
 }
 
-/// Paths that are read together: certificate, key and OCSP answer, or those of authorities.
+/// Paths that are read together: certificate and key, or those of authorities.
 pub(super) type Files = Vec<PathBuf>;
 
 /// What files held, and what was made of it.
@@ -63,7 +63,7 @@ impl fmt::Debug for Memory {
 /// Something that turned bad and is in force as it was read before.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Kept {
-    /// The file of a certificate, or the files of authorities.
+    /// The file of a certificate or of an OCSP answer, or the files of authorities.
     pub name: String,
     /// What is wrong with what is there now.
     pub reason: String,

@@ -28,7 +28,6 @@ pub(super) fn read(
     name: String,
     cert: &[u8],
     key: &[u8],
-    ocsp: Option<&[u8]>,
     source: Source,
 ) -> Result<Certificate, (Part, Complaint)> {
     let of_cert = |complaint| (Part::Cert, complaint);
@@ -58,7 +57,7 @@ pub(super) fn read(
         issuer: parsed.issuer().to_string(),
         serial: parsed.raw_serial_as_string(),
         fingerprint: Sha256::digest(leaf).into(),
-        ocsp: ocsp.map(<[u8]>::to_vec),
+        ocsp: None,
         source,
         key: PrivateKey::new(key),
         chain,

@@ -6,7 +6,8 @@ use rustls::version::{TLS12, TLS13};
 use rustls::{ClientConfig, ClientConnection, HandshakeKind, SupportedProtocolVersion};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use weir_config::model::{
-    Certificate, ClientAuthMode, HostPattern, HostTls, ListenerTls, Roots, TlsVersion,
+    Certificate, ClientAuthMode, HostPattern, HostTls, ListenerTls, OcspAnswer, OcspStatus, Roots,
+    TlsVersion,
 };
 
 use super::*;
@@ -473,20 +474,29 @@ async fn what_cannot_be_used_is_left_out_and_takes_nothing_else_down() {
 }
 
 #[tokio::test]
-async fn an_ocsp_answer_is_stapled() {
+async fn an_ocsp_answer_is_stapled_until_its_time_has_passed() {
     let authority = Authority::new();
-    let leaf = Certificate {
-        ocsp: Some(b"an answer in DER".to_vec()),
-        ..(*authority.leaf(&["localhost"]).model(&["localhost"])).clone()
-    };
-    let tls = ServerTls::build(&listener(vec![Arc::new(leaf)]), None);
-    let verifier = crate::tls::testing::trusting();
-    let mut config = authority.client(&TLS13);
-    config
-        .dangerous()
-        .set_certificate_verifier(Arc::clone(&verifier) as _);
-    connect(&tls, &Arc::new(config), "localhost").await;
-    assert_eq!(*verifier.ocsp.lock().unwrap(), b"an answer in DER");
+    let leaf = authority.leaf(&["localhost"]).model(&["localhost"]);
+    let now = i64::try_from(rustls::pki_types::UnixTime::now().as_secs()).unwrap();
+    for (until, expected) in [(now + 600, &b"an answer in DER"[..]), (now - 1, b"")] {
+        let leaf = Certificate {
+            ocsp: Some(OcspAnswer {
+                der: b"an answer in DER".to_vec(),
+                status: OcspStatus::Good,
+                this_update: 0,
+                next_update: until,
+            }),
+            ..(*leaf).clone()
+        };
+        let tls = ServerTls::build(&listener(vec![Arc::new(leaf)]), None);
+        let verifier = crate::tls::testing::trusting();
+        let mut config = authority.client(&TLS13);
+        config
+            .dangerous()
+            .set_certificate_verifier(Arc::clone(&verifier) as _);
+        connect(&tls, &Arc::new(config), "localhost").await;
+        assert_eq!(*verifier.ocsp.lock().unwrap(), expected);
+    }
 }
 
 #[tokio::test]

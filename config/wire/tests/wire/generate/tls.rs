@@ -11,23 +11,25 @@ use weir_config::pem;
 
 use super::{hosts, source};
 
-/// Two certificates with their keys, and what their texts are.
-static MADE: LazyLock<Vec<(String, String)>> = LazyLock::new(|| {
-    let names = [
-        vec!["shop.example.com".to_owned()],
-        vec!["*.example.com".to_owned(), "10.0.0.1".to_owned()],
-    ];
-    let made = names.map(|names| rcgen::generate_simple_self_signed(names).expect("a certificate"));
-    made.into_iter()
-        .map(|made| (made.cert.pem(), made.signing_key.serialize_pem()))
-        .collect()
+/// Two certificates with their keys, and what their texts are: one that is made, and one of which there is an OCSP answer.
+static MADE: LazyLock<[(String, String); 2]> = LazyLock::new(|| {
+    let names = ["*.example.com".to_owned(), "10.0.0.1".to_owned()];
+    let made = rcgen::generate_simple_self_signed(names).expect("a certificate");
+    let golden = (
+        include_str!("../../../../tests/golden/certs/shop.crt").to_owned(),
+        include_str!("../../../../tests/golden/certs/shop.key").to_owned(),
+    );
+    [(made.cert.pem(), made.signing_key.serialize_pem()), golden]
 });
+
+/// About the second of them.
+const ANSWER: &[u8] = include_bytes!("../../../../tests/golden/certs/shop.ocsp");
 
 fn certificate() -> impl Strategy<Value = Arc<Certificate>> {
     let name = select(vec!["/certs/a.crt", "/certs/b.crt", "self-signed"]);
     (name, 0usize..2, any::<bool>(), source()).prop_map(|(name, which, stapled, source)| {
         let (cert, key) = &MADE[which];
-        let ocsp: Option<&[u8]> = stapled.then_some(&[1, 2, 3]);
+        let ocsp = (stapled && which == 1).then_some(ANSWER);
         let read = pem::certificate(
             name.to_owned(),
             cert.as_bytes(),

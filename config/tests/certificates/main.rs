@@ -1,5 +1,7 @@
 //! Certificates over several compilations: what turns bad, what is renewed, what is made here.
 
+mod ocsp;
+
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -19,9 +21,9 @@ const NOW: i64 = 1_800_000_000;
 struct Disk(RefCell<BTreeMap<PathBuf, Held>>);
 
 impl Disk {
-    fn write(&self, path: &str, text: &str) {
+    fn write(&self, path: &str, content: impl AsRef<[u8]>) {
         let file = Held::File {
-            bytes: Arc::from(text.as_bytes()),
+            bytes: Arc::from(content.as_ref()),
             exposed: false,
         };
         self.0.borrow_mut().insert(path.into(), file);
@@ -30,8 +32,8 @@ impl Disk {
     fn pair(&self, name: &str, host: &str) {
         let CertifiedKey { cert, signing_key } =
             generate_simple_self_signed(vec![host.to_owned()]).unwrap();
-        self.write(&format!("{name}.crt"), &cert.pem());
-        self.write(&format!("{name}.key"), &signing_key.serialize_pem());
+        self.write(&format!("{name}.crt"), cert.pem());
+        self.write(&format!("{name}.key"), signing_key.serialize_pem());
     }
 
     fn remove(&self, path: &str) {
@@ -78,7 +80,11 @@ impl Weir {
     }
 
     fn compile(&mut self) -> Compiled {
-        let (compiled, memory) = compile_after(&[self.fragment()], &self.memory, NOW);
+        self.compile_at(NOW)
+    }
+
+    fn compile_at(&mut self, now: i64) -> Compiled {
+        let (compiled, memory) = compile_after(&[self.fragment()], &self.memory, now);
         self.memory = memory;
         compiled
     }
@@ -106,7 +112,7 @@ fn a_certificate_that_turns_bad_stays_as_it_was_and_says_why() {
         ("no certificate in it", |disk| disk.write("/c/a.crt", "")),
         ("does not belong", |disk| {
             let key = rcgen::KeyPair::generate().unwrap();
-            disk.write("/c/a.key", &key.serialize_pem());
+            disk.write("/c/a.key", key.serialize_pem());
         }),
         ("may not read it", |disk| {
             let denied = Held::Unreadable(Unreadable::Denied);
@@ -170,8 +176,7 @@ fn authorities_that_turn_bad_stay_as_they_were() {
     let Held::File { bytes, .. } = weir.disk.look(Path::new("/c/ca.crt")) else {
         panic!("it was written");
     };
-    weir.disk
-        .write("/c/ca.pem", std::str::from_utf8(&bytes).unwrap());
+    weir.disk.write("/c/ca.pem", &bytes);
     let first = weir.compile();
     assert!(first.diagnostics.is_empty(), "{:?}", first.diagnostics);
     weir.disk.write("/c/ca.pem", "");
