@@ -6,6 +6,7 @@ mod flag;
 mod forwarded;
 mod hostile;
 mod hsts;
+mod mounts;
 mod names;
 mod ocsp;
 mod rotate;

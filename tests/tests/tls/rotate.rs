@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use weir_tests::client::Client;
+use weir_tests::pki::Identity;
 use weir_tests::tls::Connector;
 use weir_tests::wait::eventually;
 use weir_tests::weir::Weir;
@@ -67,4 +68,50 @@ fn certificates_rotated_a_hundred_times_fail_no_handshake_and_no_request() {
     ] {
         assert_eq!(failed(&format!("result=\"{result}\"")), 0.0, "{result}");
     }
+}
+
+#[test]
+fn a_bad_replacement_is_told_and_the_old_certificate_shown() {
+    let site = Site::new();
+    let name = "a.example.com";
+    let old = site.authority.server(&[name]);
+    let weir = Weir::start(&site.setup(&[&old], ""));
+    let write = |file: &str, text: &str| {
+        std::fs::write(site.dir.path().join(file), text).expect("write the replacement");
+    };
+    let is_shown = |identity: &Identity| {
+        let tls = Connector::trusting(&site.authority, name, &[]);
+        let got = ask(&weir, &tls, name).expect("a handshake");
+        assert_eq!(got.status, Some(200));
+        got.session.peer.first() == Some(identity.leaf())
+    };
+    let another = site.authority.server(&[name]);
+    for (file, text, reason) in [
+        ("site0.key", &*another.key_pem, "does not belong"),
+        ("site0.key", "garbage", "there is no private key in it"),
+        ("site0.crt", "garbage", "there is no certificate in it"),
+        ("site0.crt", "", "there is no certificate in it"),
+    ] {
+        write(file, text);
+        eventually(reason, || {
+            let said = weir.cli(&["certs"]);
+            let said = String::from_utf8_lossy(&said.stdout).into_owned();
+            said.contains(reason).then_some(())
+        });
+        assert!(is_shown(&old), "{reason}");
+        eventually("the reason in the log", || {
+            let log = weir.stderr();
+            let told = |line: &str| line.contains("certificate refused") && line.contains(reason);
+            log.lines().any(told).then_some(())
+        });
+        old.write(site.dir.path(), "site0");
+        eventually("nothing to be said", || {
+            let certs = weir.json("/api/v1/certs");
+            certs["certs"][0]["problem"].is_null().then_some(())
+        });
+    }
+    let refused = weir.metric("weir_certificates_rejected_total", &[]);
+    assert!(refused >= 4.0, "{refused}");
+    another.write(site.dir.path(), "site0");
+    eventually("the good replacement", || is_shown(&another).then_some(()));
 }

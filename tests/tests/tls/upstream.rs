@@ -1,10 +1,11 @@
 //! Endpoints that are called over TLS.
 
 use std::net::SocketAddr;
+use std::path::Path;
 
 use weir_tests::config::Setup;
 use weir_tests::h2;
-use weir_tests::origin::Origin;
+use weir_tests::origin::{After, Origin};
 use weir_tests::pki::{Authority, Identity};
 use weir_tests::tls::acceptor;
 use weir_tests::wait::eventually;
@@ -163,4 +164,94 @@ fn a_server_of_http_2_alone_is_spoken_to_so_whether_it_knows_alpn_or_not() {
     });
     let weir = Weir::start(&setup(&origin, &validation, ""));
     assert_eq!(weir.get("shop.example", "/").status(), 200);
+}
+
+#[test]
+fn the_systems_authorities_are_believed_and_no_others() {
+    let dir = tempfile::tempdir().unwrap();
+    let (authority, other) = (Authority::new("system"), Authority::new("other"));
+    let (trusted, strange) = (
+        authority.write(dir.path(), "trusted"),
+        other.write(dir.path(), "strange"),
+    );
+    let nobody = dir.path().join("nobody.pem");
+    std::fs::write(&nobody, "").unwrap();
+    let system = "validation: { wellKnownCACertificates: System, hostname: shop.internal }";
+    let named = "validation: { wellKnownCACertificates: System, hostname: sni.internal, \
+                 subjectAltNames: [{ type: Hostname, hostname: shop.internal }] }";
+    let origin = origin(&authority.server(&["shop.internal"]), None);
+    let start = |tls: &str, authorities: &Path| {
+        let setup = setup(&origin, tls, "");
+        Weir::start_with(
+            |ports| setup.render(ports),
+            |command| {
+                command
+                    .env("SSL_CERT_FILE", authorities)
+                    .env_remove("SSL_CERT_DIR");
+            },
+        )
+    };
+    for (tls, authorities, reason) in [
+        (system, &trusted, None),
+        (named, &trusted, None),
+        (system, &strange, Some("UnknownIssuer")),
+        (named, &strange, Some("UnknownIssuer")),
+        (system, &nobody, Some("")),
+        (named, &nobody, Some("")),
+    ] {
+        let before = origin.count();
+        let weir = start(tls, authorities);
+        let answer = weir.get("shop.example", "/");
+        let good = reason.is_none();
+        assert_eq!(answer.status(), if good { 200 } else { 503 }, "{tls}");
+        assert_eq!(origin.count() - before, usize::from(good), "{tls}");
+        let text = answer.text();
+        assert!(reason.is_none_or(|reason| text.contains(reason)), "{text}");
+    }
+    // Authorities of its own stand in place of the system's.
+    let own = format!(
+        "validation: {{ caCertificates: [\"{}\"], hostname: shop.internal }}",
+        strange.display()
+    );
+    let weir = start(&own, &trusted);
+    assert_eq!(weir.get("shop.example", "/").status(), 503);
+}
+
+#[test]
+fn sessions_towards_endpoints_are_resumed_within_a_service_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let authority = Authority::new("endpoints");
+    let ca = authority.write(dir.path(), "ca");
+    let identity = authority.server(&["shop.internal"]);
+    // A connection serves one request.
+    let origin = Origin::start_tls(acceptor(&identity, &["http/1.1"], None), |exchange| {
+        exchange.body()?;
+        exchange.reply(200, "Connection: close\r\n", "OK")?;
+        Ok(After::Close)
+    });
+    let tls = format!(
+        "tls: {{ validation: {{ caCertificates: [\"{}\"], hostname: shop.internal }} }}",
+        ca.display()
+    );
+    let mut setup = Setup::new();
+    for name in ["one", "two"] {
+        setup = setup
+            .service_with(name, &[("stable", origin.addr())], &tls)
+            .rules(
+                name,
+                &format!("hostnames: [{name}.example]"),
+                &[&format!("backendRefs: [{{ name: {name} }}]")],
+            );
+    }
+    let weir = Weir::start(&setup);
+    for host in ["one.example", "one.example", "two.example", "two.example"] {
+        assert_eq!(weir.get(host, "/").status(), 200);
+    }
+    let sessions = origin.requests().into_iter().map(|seen| {
+        let session = seen.session.expect("a request over TLS");
+        assert_eq!(session.sni.as_deref(), Some("shop.internal"));
+        (seen.connection, session.resumed)
+    });
+    let expected = [(0, false), (1, true), (2, false), (3, true)];
+    assert_eq!(sessions.collect::<Vec<_>>(), expected);
 }
