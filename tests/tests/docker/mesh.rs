@@ -141,10 +141,33 @@ impl Example {
         (answer.status() == 200 && answer.get("x-origin-name") == Some("shop")).then_some(())
     }
 
+    /// A stranger on the same network, to the very port of the app: it is the sidecar that answers, and takes TLS alone.
+    fn takes_no_stranger(&self) {
+        let shop = format!("{}:8000", self.address("shop"));
+        let shop: SocketAddr = shop.parse().expect("an address");
+        let time = Duration::from_secs(5);
+        let mut stranger = TcpStream::connect_timeout(&shop, time).expect("connect");
+        stranger.set_read_timeout(Some(time)).expect("a time");
+        stranger
+            .write_all(b"GET / HTTP/1.1\r\nHost: shop\r\n\r\n")
+            .expect("write");
+        let mut answer = String::new();
+        let _ = stranger.read_to_string(&mut answer);
+        assert!(
+            !answer.contains("200 OK") && !answer.contains("shop"),
+            "{answer}"
+        );
+    }
+
+    /// The id of a service's container.
+    fn container(&self, service: &str) -> String {
+        let id = self.meshed(&["ps", "-q", service]);
+        id.lines().last().expect("a container").trim().to_owned()
+    }
+
     /// The address of a service's container.
     fn address(&self, service: &str) -> String {
-        let id = self.meshed(&["ps", "-q", service]);
-        let id = id.lines().last().expect("a container").trim().to_owned();
+        let id = self.container(service);
         let format = "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}";
         let output = Command::new("docker")
             .args(["inspect", "--format", format, &id])
@@ -170,20 +193,18 @@ impl Drop for Example {
     }
 }
 
-/// The commands of its first section, which the example's own README has, too.
-fn five_commands() -> Vec<String> {
-    let read = |path| std::fs::read_to_string(workspace().join(path)).expect("a page");
-    let page = read("docs/mesh.md");
-    let sections = page.split("\n## ");
-    let mut found =
-        sections.filter(|text| text.starts_with("Two Compose services in five commands"));
-    let section = found.next().expect("the section");
-    let lines = section.lines().filter_map(|line| line.strip_prefix("    "));
-    let lines: Vec<String> = lines.map(str::to_owned).collect();
-    assert_eq!(lines.len(), 5, "{lines:#?}");
-    let readme = read("examples/mesh/README.md");
-    assert!(readme.contains(&format!("    {}\n", lines.join("\n    "))));
-    lines
+/// The commands of a section of docs/mesh.md.
+fn commands(heading: &str) -> Vec<String> {
+    let page = std::fs::read_to_string(workspace().join("docs/mesh.md")).expect("the page");
+    let mut sections = page.split("\n#");
+    let section = sections.find(|text| {
+        text.trim_start_matches('#')
+            .trim_start()
+            .starts_with(heading)
+    });
+    let lines = section.expect("the section").lines();
+    let lines = lines.filter_map(|line| line.strip_prefix("    "));
+    lines.map(str::to_owned).collect()
 }
 
 #[test]
@@ -199,7 +220,13 @@ fn two_plain_services_speak_mtls_after_five_commands_and_nothing_else_is_taken()
     let (seen, frames, _) = caught(&example);
     assert!(seen >= 20, "what is in clear is seen, in {frames} frames");
 
-    example.paste(&five_commands());
+    let five = commands("Two Compose services in five commands");
+    assert_eq!(five.len(), 5, "{five:#?}");
+    let readme = workspace().join("examples/mesh/README.md");
+    let readme = std::fs::read_to_string(readme).expect("the README");
+    let same = format!("\n    {}\n", five.join("\n    "));
+    assert!(readme.contains(&same), "the README has others than{same}");
+    example.paste(&five);
     within(PATIENCE, "an answer through two sidecars", || {
         example.served("joined")?;
         let edges = example.weir(&["edges"]);
@@ -213,23 +240,21 @@ fn two_plain_services_speak_mtls_after_five_commands_and_nothing_else_is_taken()
     assert_eq!(seen, 0, "something in clear among {frames} frames");
     assert!(records > 0, "records of TLS");
 
-    // A stranger on the same network, to the very port of the app: it is the sidecar that answers, and takes TLS alone.
-    let shop: SocketAddr = format!("{}:8000", example.address("shop"))
-        .parse()
-        .expect("an address");
-    let mut stranger = TcpStream::connect_timeout(&shop, Duration::from_secs(5)).expect("connect");
-    stranger
-        .set_read_timeout(Some(Duration::from_secs(5)))
-        .expect("a time");
-    stranger
-        .write_all(b"GET / HTTP/1.1\r\nHost: shop\r\n\r\n")
-        .expect("write");
-    let mut answer = String::new();
-    let _ = stranger.read_to_string(&mut answer);
-    assert!(
-        !answer.contains("200 OK") && !answer.contains("shop"),
-        "{answer}"
-    );
+    example.takes_no_stranger();
+
+    // A restart takes the rules away, and the page says what brings them back.
+    let restarted = Command::new("docker")
+        .args(["restart", "--time", "1", &example.container("shop")])
+        .output();
+    let restarted = restarted.expect("run docker restart");
+    assert!(restarted.status.success(), "{}", said(&restarted));
+    let cure = commands("When the app's container restarts");
+    assert_eq!(cure.len(), 1, "{cure:?}");
+    example.paste(&cure);
+    within(PATIENCE, "an answer after a restart", || {
+        example.served("again")
+    });
+    example.takes_no_stranger();
 
     example.weir(&["mesh", "allow", "web", "shop", "--methods", "GET"]);
     eventually("a refusal of what is not allowed", || {
