@@ -122,6 +122,11 @@ fn a_paused_container_rests_until_it_goes_on() {
     eventually("the pause in the discovery", || {
         discovery(&weir).contains("paused").then_some(())
     });
+    // Known is not in force yet.
+    eventually("the pause in the data plane", || {
+        let endpoints = weir.json("/api/v1/endpoints").to_string();
+        endpoints.contains("\"not-ready\"").then_some(())
+    });
     let running = load(&weir, 2, "pause.example");
     running.advance(100);
     let report = running.stop_unharmed();

@@ -371,10 +371,8 @@ fn an_explanation_says_who_would_be_refused() {
         "{refused}"
     );
     let admitted = explain(&["--identity", WEB]);
-    assert!(
-        !admitted.contains("403") && admitted.contains("app"),
-        "{admitted}"
-    );
+    // Elsewhere in it are ports, which may be of any digits.
+    assert!(admitted.starts_with("forwarded to app"), "{admitted}");
 }
 
 #[test]

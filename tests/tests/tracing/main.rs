@@ -1,5 +1,6 @@
 //! Traces through the binary: what endpoints and clients are told, and what a real receiver of OTLP gets.
 
+mod collector;
 mod context;
 mod exports;
 mod receiver;
