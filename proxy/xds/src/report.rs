@@ -44,12 +44,12 @@ pub type Load = Arc<dyn Fn() -> Vec<Served> + Send + Sync>;
 
 /// The reports of a proxy that is in the process of its control plane, and needs no connection.
 #[derive(Default)]
-pub struct Reports(Told);
+pub struct Reports(BTreeMap<String, Served>);
 
 impl Reports {
     /// What came since the last one, in that time.
     pub fn next(&mut self, now: Vec<Served>, took: Duration) -> Vec<ClusterStats> {
-        differences(now, &mut self.0.served, took)
+        differences(now, &mut self.0, took)
     }
 }
 

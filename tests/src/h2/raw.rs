@@ -151,6 +151,30 @@ pub fn until(client: &mut Client, fits: impl Fn(&Frame) -> bool) -> Frame {
     }
 }
 
+/// RFC 9113, section 7.
+const REFUSED_STREAM: u32 = 7;
+
+/// How many of that many streams that have begun are answered, and how many refused (REFUSED_STREAM).
+///
+/// # Panics
+/// When one is reset for another reason, or nothing comes of one.
+pub fn answered_or_refused(client: &mut Client, streams: usize) -> (usize, usize) {
+    let (mut answered, mut refused) = (0, 0);
+    while answered + refused < streams {
+        let frame = until(client, |frame| {
+            frame.kind == kind::RST_STREAM || frame.kind == kind::HEADERS
+        });
+        match frame.code() {
+            Some(code) => {
+                assert_eq!(code, REFUSED_STREAM);
+                refused += 1;
+            }
+            None => answered += 1,
+        }
+    }
+    (answered, refused)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -5,13 +5,12 @@ use std::time::Duration;
 
 use weir_tests::client::Client;
 use weir_tests::config::Setup;
-use weir_tests::h2::raw::{Frame, PREFACE, block, flag, kind, until};
+use weir_tests::h2::raw::{Frame, PREFACE, answered_or_refused, block, flag, kind, until};
 use weir_tests::origin::{After, Origin};
 use weir_tests::weir::Weir;
 
 /// SETTINGS_MAX_CONCURRENT_STREAMS (RFC 9113, section 6.5.2).
 const MAX_CONCURRENT_STREAMS: u8 = 3;
-const REFUSED_STREAM: u32 = 7;
 const ENHANCE_YOUR_CALM: u32 = 11;
 
 /// Connects from an address of loopback; and how many streams it is allowed.
@@ -50,20 +49,7 @@ fn open(client: &mut Client, streams: u32) -> (usize, usize) {
     let heads = (0..streams).map(|at| 2 * at + 1);
     let heads = heads.flat_map(|stream| Frame::bytes(kind::HEADERS, all, stream, &block(&fields)));
     client.send(heads.collect::<Vec<_>>());
-    let (mut answered, mut refused) = (0, 0);
-    while answered + refused < streams as usize {
-        let frame = until(client, |frame| {
-            frame.kind == kind::RST_STREAM || frame.kind == kind::HEADERS
-        });
-        match frame.code() {
-            Some(code) => {
-                assert_eq!(code, REFUSED_STREAM);
-                refused += 1;
-            }
-            None => answered += 1,
-        }
-    }
-    (answered, refused)
+    answered_or_refused(client, streams as usize)
 }
 
 fn slow() -> Origin {

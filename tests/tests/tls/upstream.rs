@@ -24,6 +24,12 @@ fn setup(origin: &Origin, tls: &str, keys: &str) -> Setup {
     setup_to(origin.addr(), tls, keys)
 }
 
+/// For the name of the endpoints of these tests, by the authority in that file.
+fn by(ca: &Path) -> String {
+    let ca = ca.display();
+    format!("validation: {{ caCertificates: [\"{ca}\"], hostname: shop.internal }}")
+}
+
 fn setup_to(endpoint: SocketAddr, tls: &str, keys: &str) -> Setup {
     let keys = format!("tls: {{ {tls} }}{keys}");
     Setup::new()
@@ -36,10 +42,7 @@ fn an_endpoint_is_verified_by_name_and_authority() {
     let dir = tempfile::tempdir().unwrap();
     let authority = Authority::new("endpoints");
     let ca = authority.write(dir.path(), "ca");
-    let validation = format!(
-        "validation: {{ caCertificates: [\"{}\"], hostname: shop.internal }}",
-        ca.display()
-    );
+    let validation = by(&ca);
     for (what, identity, expected) in [
         ("good", authority.server(&["shop.internal"]), 200),
         ("wrong name", authority.server(&["cart.internal"]), 502),
@@ -107,10 +110,7 @@ fn a_client_certificate_is_shown_and_checks_use_the_same_settings() {
         .client(&["weir.internal"])
         .write(dir.path(), "own");
     let origin = origin(&authority.server(&["shop.internal"]), Some(&authority));
-    let validation = format!(
-        "validation: {{ caCertificates: [\"{}\"], hostname: shop.internal }}",
-        ca.display()
-    );
+    let validation = by(&ca);
     let check = ", healthCheck: { http: { path: /healthz }, interval: 100ms, \
                  unhealthyThreshold: 1, healthyThreshold: 1 }";
     let certificate = format!(
@@ -138,10 +138,7 @@ fn a_server_of_http_2_alone_is_spoken_to_so_whether_it_knows_alpn_or_not() {
     let dir = tempfile::tempdir().unwrap();
     let authority = Authority::new("endpoints");
     let ca = authority.write(dir.path(), "ca");
-    let validation = format!(
-        "validation: {{ caCertificates: [\"{}\"], hostname: shop.internal }}",
-        ca.display()
-    );
+    let validation = by(&ca);
     let identity = authority.server(&["shop.internal"]);
     for alpn in [&["h2"][..], &[]] {
         for protocol in ["grpc", "h2c"] {
@@ -209,10 +206,7 @@ fn the_systems_authorities_are_believed_and_no_others() {
         assert!(reason.is_none_or(|reason| text.contains(reason)), "{text}");
     }
     // Authorities of its own stand in place of the system's.
-    let own = format!(
-        "validation: {{ caCertificates: [\"{}\"], hostname: shop.internal }}",
-        strange.display()
-    );
+    let own = by(&strange);
     let weir = start(&own, &trusted);
     assert_eq!(weir.get("shop.example", "/").status(), 503);
 }
